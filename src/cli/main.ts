@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/** The command line. Each command loads what it needs when it runs, so that `--help` stays quick. */
+import process from 'node:process';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { printError } from './error.js';
+import { OWN_FAILURE } from './exit-code.js';
+
+const DEFAULT_STATE = '/var/lib/caisson';
+
+/** `K=V` into a record; commander calls it once for each --env. */
+function variable(text: string, previous: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('must be NAME=VALUE');
+  return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function milliseconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === '' || !Number.isFinite(seconds) || seconds < 0)
+    throw new InvalidArgumentError('must be a number of seconds');
+  return seconds * 1000;
+}
+
+function path(text: string): string {
+  if (text === '') throw new InvalidArgumentError('must be a path');
+  return text;
+}
+
+/** The options that say what the container is; shared by `run` and `explain`. */
+function describing(command: Command): Command {
+  return command
+    .showHelpAfterError(`  hint: see caisson ${command.name()} --help`)
+    .argument('<rootfs>', 'directory of a root file system, or the name of a template (busybox)')
+    .argument('[program...]', 'program that becomes PID 1, an absolute path inside, and its arguments (after --)')
+    .option('--name <name>', 'name of the container; made up when not given')
+    .option('--hostname <name>', 'host name inside; default: the name')
+    .option('--privileged', 'no user namespace: container root is host root')
+    .option('--ephemeral', 'changes to the root file system are thrown away at stop')
+    .option('--env <NAME=VALUE>', 'variable for PID 1; may be repeated', variable)
+    .option('--state <dir>', 'state directory', path, DEFAULT_STATE);
+}
+
+const program = new Command('caisson')
+  .description('Run and supervise Linux system containers')
+  .version('0.1.0')
+  .showHelpAfterError('  hint: see caisson --help')
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'caisson: ')) })
+  .exitOverride(error => process.exit(error.exitCode === 0 ? 0 : OWN_FAILURE));
+
+describing(program.command('run'))
+  .description("start a container in the foreground, its console on this terminal; ends with the payload's exit code")
+  .option('--rm', 'remove the container when it has ended')
+  .addOption(
+    new Option('--stop-timeout <seconds>', 'how long PID 1 is given when this command is told to end')
+      .argParser(milliseconds)
+      .default(10_000, '10'),
+  )
+  .addHelpText(
+    'after',
+    "\nPress ^] three times within a second to kill the container.\nExit codes: the payload's own; 128+n when PID 1 died of signal n; 125 when Caisson failed, 126 or 127 when PID 1 could not be executed or found.",
+  )
+  .action(async (rootfs: string, args: string[], options) => {
+    const { run } = await import('./run.js');
+    process.exitCode = await run(rootfs, args, options);
+  });
+
+describing(program.command('explain'))
+  .description('print what a start would do, step by step; nothing is touched')
+  .option('--json', 'as JSON')
+  .action(async (rootfs: string, args: string[], options) => {
+    const { explainCommand } = await import('./explain.js');
+    await explainCommand(rootfs, args, options);
+  });
+
+// What nobody foresaw: the container runs on, as after any death of its supervisor, and the terminal is given back.
+process.on('uncaughtException', error => {
+  const exitCode = printError(error);
+  process.stderr.write('', () => process.exit(exitCode));
+});
+
+program.parseAsync().catch((error: unknown) => {
+  process.exitCode = printError(error);
+});

@@ -1,0 +1,60 @@
+/** PID 1 is gone: the teardown, on the way to `stopped` or `failed`, or by reboot to the next life. */
+import { asCaissonError, CaissonError } from '../spec/errors.js';
+import { type ContainerContext, comesBack } from './intent.js';
+import { type Because, base, entered, remember } from './setup.js';
+
+function cleanupFailed(thrown: unknown): Because {
+  const error = asCaissonError(thrown);
+  if (error.code === 'CLEANUP_FAILED') return { reason: 'cleanup-failed', error };
+  const cleanupErrors = error.cleanupErrors ?? [error.toJSON()];
+  return {
+    reason: 'cleanup-failed',
+    error: new CaissonError('CLEANUP_FAILED', `cleaning up failed: ${error.message}`, { cause: error, cleanupErrors }),
+  };
+}
+
+function teardownInput({ context }: { context: ContainerContext }) {
+  const target = comesBack(context) ? ('reboot' as const) : ('stop' as const);
+  // Both states that tear down are entered only with an exit on record.
+  return { port: context.port, exit: context.exit!, target };
+}
+
+const cleanup = {
+  src: 'teardown',
+  id: 'teardown',
+  input: teardownInput,
+} as const;
+
+/** The part of `stopping` in which nothing more can be done to PID 1. */
+export const cleaning = base.createStateConfig({
+  on: { STOP: remember, KILL: remember },
+  invoke: {
+    ...cleanup,
+    onDone: [
+      { guard: 'endedBadly', target: '#failed', actions: { type: 'because', params: { reason: 'exit' } } },
+      { target: '#stopped', actions: ['becauseWanted', 'wantRestart'] },
+    ],
+    onError: {
+      target: '#failed',
+      actions: { type: 'because', params: ({ event }) => cleanupFailed(event.error) },
+    },
+  },
+});
+
+export const rebooting = base.createStateConfig({
+  id: 'rebooting',
+  entry: entered('rebooting'),
+  on: { STOP: remember, KILL: remember },
+  invoke: {
+    ...cleanup,
+    onDone: [
+      { guard: 'stopWanted', target: '#stopped', actions: 'becauseWanted' },
+      { target: '#creating', actions: 'beginAgain' },
+    ],
+    // The table knows no way from here to `failed`: the error is on record, and nothing is started on the remains.
+    onError: {
+      target: '#stopped',
+      actions: { type: 'because', params: ({ event }) => cleanupFailed(event.error) },
+    },
+  },
+});

@@ -1,0 +1,67 @@
+/** The pure compiler: a spec and what is true of the host, in; a start plan, out. */
+import type { ContainerSpec } from '../spec/container.js';
+import { CaissonError } from '../spec/errors.js';
+import { birthCgroup, cgroupJoin, cgroupMounts, cgroupPaths, cgroupSetup } from './cgroups.js';
+import { devicePolicy, deviceSteps } from './devices.js';
+import type { HostFacts } from './facts.js';
+import { identityStep, launchSteps } from './identity.js';
+import { networkSteps, runningSteps } from './init.js';
+import { kernelMounts } from './mounts.js';
+import { rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
+import type { HostStep, Plan, Step } from './step.js';
+
+/** Where the volatile parts of a container live on the host. */
+export interface PlanPaths {
+  readonly runDir: string;
+}
+
+/** Registers the supervisor keeps: the pid, its descriptor, and both ends of the console (the slave so that the
+ * master never sees a hang-up while init has the console closed, HST-06). */
+const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave'];
+
+/**
+ * @throws CaissonError SPEC_INVALID when the spec asks for what this kind of host cannot give, HOST_UNSUPPORTED or
+ * CGROUP_NS_REQUIRED when the host cannot run containers.
+ */
+export function compile(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths): Plan {
+  if (!facts.features.cgroupNamespace) {
+    throw new CaissonError('CGROUP_NS_REQUIRED', 'this kernel has no cgroup namespaces', {
+      hint: 'Linux 4.6 or newer with CONFIG_CGROUPS is needed',
+    });
+  }
+  const cgroups = cgroupPaths(spec, facts);
+  const policy = devicePolicy(spec, facts, cgroups);
+  const devices = deviceSteps(spec, facts);
+  const running = runningSteps(spec, facts, paths.runDir);
+  const runDirectory: HostStep = {
+    id: 'creating.run',
+    phase: 'creating',
+    executor: 'host',
+    label: `volatile directory ${paths.runDir}`,
+    action: { op: 'mkdir', path: paths.runDir, mode: 0o700 },
+    undo: { op: 'rmdir', path: paths.runDir },
+  };
+  const steps: Step[] = [
+    ...rootfsChecks(spec, facts),
+    runDirectory,
+    ...cgroupSetup(spec, facts, cgroups, policy.early),
+    ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
+    ...cgroupJoin(facts, cgroups),
+    ...rootfsMount(spec, facts, paths.runDir),
+    identityStep(),
+    ...rootfsPivot(),
+    ...kernelMounts(spec),
+    ...cgroupMounts(cgroups),
+    ...rootfsDetachOld(),
+    ...policy.late,
+    ...devices.steps,
+    ...networkSteps(),
+    ...running.steps,
+  ];
+  return {
+    container: spec.name,
+    steps,
+    notices: [...devices.notices, ...policy.notices, ...running.notices],
+    exports: EXPORTS,
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * What is true of the host, gathered once by a worker (workers/facts.ts) into plain data. `compile` reads nothing
+ * else, so every kind of host is a fixture.
+ */
+import type { Capability } from '../spec/capabilities.js';
+import type { Rlimit, RlimitName } from '../spec/rlimits.js';
+
+export interface CgroupV1Hierarchy {
+  /** Directory name below /sys/fs/cgroup: `memory`, `cpu,cpuacct`, `systemd`. */
+  readonly name: string;
+  /** Options that mount this hierarchy again: `memory` or `name=systemd`. */
+  readonly mountOptions: string;
+  readonly controllers: readonly string[];
+  /** Absolute path of the directory below which this supervisor makes its cgroups: the supervisor's own cgroup. */
+  readonly base: string;
+}
+
+export interface CgroupV2Hierarchy {
+  readonly base: string;
+  /** Controllers that can be enabled for our cgroups. */
+  readonly controllers: readonly string[];
+}
+
+export interface HostFacts {
+  readonly arch: 'x64' | 'arm64';
+  readonly kernel: { readonly release: string; readonly major: number; readonly minor: number };
+  readonly features: {
+    readonly cgroupNamespace: boolean;
+    /** mount_setattr(2) with MOUNT_ATTR_IDMAP (5.12). */
+    readonly idmappedMounts: boolean;
+    /** An overlay takes detached mounts as layers (6.15). */
+    readonly overlayOnDetached: boolean;
+    /** clone3 with CLONE_INTO_CGROUP (5.7). */
+    readonly cloneIntoCgroup: boolean;
+    /** cgroup.kill on the v2 tree (5.14). */
+    readonly cgroupKill: boolean;
+  };
+  readonly cgroups: {
+    /** Name of this supervisor's own directory below each hierarchy's base. */
+    readonly prefix: string;
+    readonly v1: readonly CgroupV1Hierarchy[];
+    readonly v2: CgroupV2Hierarchy | null;
+    /** Files that /sys/kernel/cgroup/delegate names. */
+    readonly delegate: readonly string[];
+  };
+  /** Whether a node made by mknod on a tmpfs of ours can be opened; `no` inside a user namespace (ENV-18, ENV-19). */
+  readonly mknod: boolean;
+  /** Host device nodes of the table that exist, by path below /dev. */
+  readonly deviceNodes: Readonly<Record<string, { readonly mode: number }>>;
+  readonly bpfDevicePolicy: boolean;
+  readonly capabilities: readonly Capability[];
+  readonly rlimits: Readonly<Record<RlimitName, Rlimit>>;
+  readonly pid1Rlimits: { readonly nproc: Rlimit; readonly sigpending: Rlimit };
+  /** Signals the supervisor ignores: exec keeps that, so the child must reset them. */
+  readonly ignoredSignals: readonly number[];
+  readonly nrOpen: number;
+  readonly oomScoreAdj: number;
+  /** PR_GET_DUMPABLE of the supervisor: restored after each start, since a child that changes its uid clears it. */
+  readonly dumpable: number;
+}

@@ -1,0 +1,113 @@
+/** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
+import type { ContainerSpec } from '../spec/container.js';
+import type { HostFacts } from './facts.js';
+import { capabilityStep, limitsOfInit, restoredDumpable } from './identity.js';
+import type { InitAction, PlanNotice, Step } from './step.js';
+
+function init(id: string, label: string, action: InitAction): Step {
+  return { id: `running.${id}`, phase: 'running', executor: 'init', label, action };
+}
+
+/** SIGPIPE and SIGXFSZ are ignored in every Node process, and exec keeps ignored signals ignored. */
+const IGNORED_BY_NODE = [13, 25];
+
+export function networkSteps(): Step[] {
+  return [
+    { id: 'network.lo', phase: 'network', executor: 'init', label: 'lo up', action: { op: 'link.up', name: 'lo' } },
+  ];
+}
+
+/** A child copies our descriptor table up to its gate, so the gate should have a low number (launcher/program.ts). */
+const KEPT_DESCRIPTORS_FROM = 512;
+
+/** Default `container=` and the user's variables; nothing is inherited (ENV-51, ENV-52). */
+export function environmentOf(spec: ContainerSpec): string[] {
+  return [`container=${spec.type}`, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)];
+}
+
+/** A second bolt: every descriptor the child has was opened or received close-on-exec. */
+const closeOnExec: Step = {
+  ...init('fds', 'close everything above 2 at exec', { op: 'close_on_exec', from: 3 }),
+  tolerate: [{ errno: 'EINVAL', why: 'before Linux 5.11 close_range cannot mark; nothing is open that is not marked' }],
+};
+
+export function runningSteps(
+  spec: ContainerSpec,
+  facts: HostFacts,
+  runDir: string,
+): { steps: Step[]; notices: PlanNotice[] } {
+  const limits = limitsOfInit(spec, facts);
+  const notices = [...limits.notices];
+  const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
+  const steps: Step[] = [
+    ...limits.steps,
+    init('hostname', `host name ${spec.hostname}`, { op: 'sethostname', name: spec.hostname }),
+    init('session', 'new session', { op: 'setsid' }),
+    ...[0, 1, 2].map(fd =>
+      init(`fd.${fd}`, `console as descriptor ${fd}`, { op: 'dup', fd: 'fd:console.slave', to: fd }),
+    ),
+    ...(spec.console.controlling ? [init('tty', 'console as controlling terminal', { op: 'controlling_tty' })] : []),
+    init('umask', 'umask 0022', { op: 'umask', mask: 0o022 }),
+    ...capabilityStep(spec, facts),
+    init('signals.default', 'default action for every ignored signal', {
+      op: 'default_signals',
+      signals: ignored.map(String),
+    }),
+    closeOnExec,
+    init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),
+    init('exec', `exec ${spec.init}`, {
+      op: 'execve',
+      path: spec.init,
+      argv: [spec.init, ...spec.args],
+      env: environmentOf(spec),
+    }),
+  ];
+  steps.push({
+    id: 'running.record',
+    phase: 'running',
+    executor: 'host',
+    label: 'write down pid and start time: a later supervisor adopts what is recorded, and ends what is not',
+    action: { op: 'record', path: `${runDir}/pid`, pid: 'pid' },
+    undo: { op: 'unlink', path: `${runDir}/pid` },
+  });
+  if (facts.oomScoreAdj !== spec.oomScoreAdj) {
+    // Before exec the child shares our memory, and the kernel would change the supervisor's own value with it.
+    notices.push({
+      code: 'oom-late',
+      message: `oom_score_adj is set to ${spec.oomScoreAdj} right after exec, not before it`,
+    });
+    steps.push({
+      id: 'running.oom',
+      phase: 'running',
+      executor: 'host',
+      label: `oom_score_adj ${spec.oomScoreAdj}`,
+      action: { op: 'oom', pid: 'pid', adj: spec.oomScoreAdj },
+      tolerate: [{ errno: 'EACCES', why: 'lowering it needs CAP_SYS_RESOURCE' }],
+    });
+  }
+  if (spec.idmap !== null) {
+    steps.push({
+      id: 'running.dumpable',
+      phase: 'running',
+      executor: 'host',
+      label: "restore what the child's change of uid did to our shared memory",
+      action: { op: 'dumpable', value: restoredDumpable(facts) },
+    });
+  }
+  steps.push({
+    id: 'running.raise',
+    phase: 'running',
+    executor: 'host',
+    label: 'give what we keep high numbers: the low ones are for launches',
+    action: { op: 'raise', registers: ['fd:pidfd', 'fd:console', 'fd:console.slave'], from: KEPT_DESCRIPTORS_FROM },
+    tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],
+  });
+  steps.push({
+    id: 'running.close',
+    phase: 'running',
+    executor: 'host',
+    label: 'close the gate',
+    action: { op: 'close', registers: ['fd:gate'] },
+  });
+  return { steps, notices };
+}

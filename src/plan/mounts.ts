@@ -1,0 +1,61 @@
+/** Kernel file systems (ENV-31 to ENV-33). */
+import type { ContainerSpec } from '../spec/container.js';
+import type { InitAction, InitStep, Tolerance } from './step.js';
+
+const KERNEL_FS = ['MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
+const NO_SYSRQ: readonly Tolerance[] = [{ errno: 'ENOENT', why: 'a kernel without magic SysRq has no such file' }];
+
+function step(id: string, label: string, action: InitAction): InitStep {
+  return { id: `mounting.${id}`, phase: 'mounting', executor: 'init', label, action };
+}
+
+function bind(id: string, path: string): InitStep {
+  return step(id, `${path} as a mount of its own`, {
+    op: 'mount',
+    source: path,
+    target: path,
+    fstype: null,
+    flags: ['MS_BIND'],
+  });
+}
+
+function readOnly(id: string, path: string): InitStep {
+  return step(id, `${path} read-only`, {
+    op: 'mount',
+    source: null,
+    target: path,
+    fstype: null,
+    flags: ['MS_REMOUNT', 'MS_BIND', 'MS_RDONLY', ...KERNEL_FS],
+  });
+}
+
+function procSteps(spec: ContainerSpec): InitStep[] {
+  const proc = step('proc', 'proc', { op: 'mount', source: 'proc', target: '/proc', fstype: 'proc', flags: KERNEL_FS });
+  // In a user namespace host sysctls are out of reach, and all namespaces behind the others are new (ENV-33).
+  if (spec.idmap !== null) return [proc];
+  return [
+    proc,
+    bind('proc.sys', '/proc/sys'),
+    bind('proc.sys.net', '/proc/sys/net'),
+    readOnly('proc.sys.ro', '/proc/sys'),
+    { ...bind('proc.sysrq', '/proc/sysrq-trigger'), tolerate: NO_SYSRQ },
+    { ...readOnly('proc.sysrq.ro', '/proc/sysrq-trigger'), tolerate: NO_SYSRQ },
+  ];
+}
+
+function sysSteps(spec: ContainerSpec): InitStep[] {
+  const sysfs = step('sys', 'sysfs', {
+    op: 'mount',
+    source: 'sysfs',
+    target: '/sys',
+    fstype: 'sysfs',
+    flags: KERNEL_FS,
+  });
+  if (spec.sys === 'rw') return [sysfs];
+  // systemd takes a writable /sys as leave to run udevd and device units (ENV-32); links stay configurable.
+  return [sysfs, bind('sys.net', '/sys/devices/virtual/net'), readOnly('sys.ro', '/sys')];
+}
+
+export function kernelMounts(spec: ContainerSpec): InitStep[] {
+  return [...procSteps(spec), ...sysSteps(spec)];
+}

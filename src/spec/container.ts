@@ -1,0 +1,104 @@
+/** A container spec with every default filled in: the form that `compile` reads. */
+import { CaissonError } from './errors.js';
+import type { RlimitName } from './rlimits.js';
+import { type ContainerSpecInput, parseSpecInput } from './schema.js';
+
+export interface IdMap {
+  /** First host id. */
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface ContainerSpec {
+  readonly name: string;
+  readonly rootfs: {
+    readonly path: string;
+    readonly createMissing: boolean;
+    readonly overlay: 'none' | 'ephemeral';
+    readonly allowSharedSuperblock: boolean;
+  };
+  readonly init: string;
+  readonly args: readonly string[];
+  readonly type: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly hostname: string;
+  /** null: privileged, no user namespace. */
+  readonly idmap: IdMap | null;
+  readonly devices: { readonly mknod: 'any' | 'table'; readonly size: number };
+  readonly sys: 'ro' | 'rw';
+  readonly cgroups: { readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy' };
+  readonly limits: { readonly memory: number | null; readonly pids: number | null };
+  readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
+  readonly oomScoreAdj: number;
+  readonly signals: { readonly halt: string | number | null; readonly reboot: string | number | null };
+  readonly console: {
+    readonly ring: number;
+    readonly controlling: boolean;
+    readonly rows: number;
+    readonly cols: number;
+  };
+}
+
+/** Past the last id: 2^32 - 1 itself stands for no id. */
+const END_OF_IDS = 0xffff_ffff;
+
+/** A range that never reaches host id 0, which is root's. */
+export function isIdMap(value: Partial<IdMap> | undefined): value is IdMap {
+  const { first = 0, count = 0 } = value ?? {};
+  return (
+    Number.isSafeInteger(first) &&
+    Number.isSafeInteger(count) &&
+    first >= 1 &&
+    count >= 1 &&
+    first + count <= END_OF_IDS
+  );
+}
+
+export const DEFAULT_DEV_SIZE = 500_000;
+export const DEFAULT_CONSOLE_RING = 128 * 1024;
+
+/**
+ * Checks `input` and fills in the defaults.
+ * @param allocate gives a container its own id range when it asks for none; called only for unprivileged ones.
+ */
+export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpec {
+  const spec: ContainerSpecInput = parseSpecInput(input);
+  const rootfs = typeof spec.rootfs === 'string' ? { path: spec.rootfs } : spec.rootfs;
+  if (spec.privileged === true && spec.idmap !== undefined) {
+    throw new CaissonError('SPEC_INVALID', 'idmap: a privileged container has no user namespace to map ids in', {
+      field: 'idmap',
+      hint: 'leave out either privileged or idmap',
+    });
+  }
+  if (spec.idmap !== undefined && !isIdMap(spec.idmap)) {
+    throw new CaissonError('SPEC_INVALID', 'idmap.count: the range goes past the last id', { field: 'idmap.count' });
+  }
+  return {
+    name: spec.name,
+    rootfs: {
+      path: rootfs.path,
+      createMissing: rootfs.createMissing ?? false,
+      overlay: rootfs.overlay ?? 'none',
+      allowSharedSuperblock: rootfs.allowSharedSuperblock ?? false,
+    },
+    init: spec.init ?? '/sbin/init',
+    args: spec.args ?? [],
+    type: spec.type ?? 'lxc',
+    environment: { ...spec.environment },
+    hostname: spec.hostname ?? spec.name,
+    idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
+    devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },
+    sys: spec.sys ?? 'ro',
+    cgroups: { layout: spec.cgroups?.layout ?? 'auto' },
+    limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },
+    rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
+    oomScoreAdj: spec.oomScoreAdj ?? 0,
+    signals: { halt: spec.signals?.halt ?? null, reboot: spec.signals?.reboot ?? null },
+    console: {
+      ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
+      controlling: spec.console?.controlling ?? true,
+      rows: spec.console?.rows ?? 24,
+      cols: spec.console?.cols ?? 80,
+    },
+  };
+}

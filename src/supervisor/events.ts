@@ -1,0 +1,132 @@
+/** What happened, in order: every event has a sequence number, and a reader can begin after any it has seen. */
+import type { ExitStatus } from '../machines/exit.js';
+import type { Initiator, LifecycleAction, Reason, StateName } from '../machines/states.js';
+import type { PlanNotice, StartPhase } from '../plan/step.js';
+import { CaissonError, type ErrorJSON } from '../spec/errors.js';
+
+interface EventBase {
+  readonly seq: number;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  readonly container: string;
+}
+
+export type EventBody =
+  /** LIF-03: one per move of the container's machine. */
+  | {
+      readonly type: 'state';
+      readonly from: StateName;
+      readonly to: StateName;
+      readonly reason: Reason;
+      readonly initiator: Initiator;
+      /** Incus' name for what this move means, where it has one (LIF-05). */
+      readonly action?: LifecycleAction;
+      readonly exit?: ExitStatus;
+      readonly error?: ErrorJSON;
+    }
+  /** A phase of a start is done; times are CLOCK_MONOTONIC in ns. */
+  | { readonly type: 'phase'; readonly phase: StartPhase; readonly start: number; readonly end: number }
+  | {
+      readonly type: 'notice';
+      readonly code: PlanNotice['code'] | 'adopted' | 'record-set-aside' | 'cleanup-failed';
+      readonly message: string;
+    }
+  | { readonly type: 'created'; readonly action: 'instance-created' }
+  | { readonly type: 'removed'; readonly action: 'instance-deleted' };
+
+export type CaissonEvent = EventBase & EventBody;
+
+/** A listener that throws is its owner's defect: it surfaces as an uncaught exception, and the others are told all the same. */
+function tell(listener: (event: CaissonEvent) => void, event: CaissonEvent): void {
+  try {
+    listener(event);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/** Events kept for late readers. */
+const KEPT = 10_000;
+
+export class EventLog {
+  private readonly kept: CaissonEvent[] = [];
+  private readonly listeners = new Set<(event: CaissonEvent) => void>();
+  private readonly wakers = new Set<() => void>();
+  private last = 0;
+  private closed = false;
+
+  /** Sequence number of the newest event; 0 before the first. */
+  get seq(): number {
+    return this.last;
+  }
+
+  append(container: string, body: EventBody): CaissonEvent {
+    const event: CaissonEvent = { seq: ++this.last, time: Date.now(), container, ...body };
+    this.kept.push(event);
+    if (this.kept.length > KEPT * 1.5) this.kept.splice(0, this.kept.length - KEPT);
+    for (const listener of [...this.listeners]) tell(listener, event);
+    this.wake();
+    return event;
+  }
+
+  /** Calls `listener` for each new event; returns what ends that. */
+  subscribe(listener: (event: CaissonEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /**
+   * Events after `since` (default: only new ones), then each as it comes, without gap or repeat, until the log is
+   * closed or `signal` aborts.
+   * @throws CaissonError CLOSED when the reader asks for events, or has fallen behind events, that are no longer kept.
+   */
+  read(options: { since?: number; signal?: AbortSignal } = {}): AsyncGenerator<CaissonEvent, void, void> {
+    // Here, not in the generator: that would begin at its first next().
+    return this.follow(options.since ?? this.last, options.signal);
+  }
+
+  private async *follow(since: number, signal: AbortSignal | undefined): AsyncGenerator<CaissonEvent, void, void> {
+    let seen = since;
+    while (signal?.aborted !== true) {
+      const oldest = this.kept[0]?.seq ?? this.last + 1;
+      if (seen + 1 < oldest && seen < this.last) {
+        throw new CaissonError('CLOSED', `events ${seen + 1} to ${oldest - 1} are no longer kept`, {
+          hint: 'read faster, or begin again from the current state',
+        });
+      }
+      const event = this.kept[seen + 1 - oldest];
+      if (event !== undefined) {
+        seen = event.seq;
+        yield event;
+        continue;
+      }
+      if (this.closed) return;
+      await this.more(signal);
+    }
+  }
+
+  /** Ends every reader once it has seen everything. */
+  close(): void {
+    this.closed = true;
+    this.listeners.clear();
+    this.wake();
+  }
+
+  private wake(): void {
+    for (const waker of [...this.wakers]) waker();
+  }
+
+  private more(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        this.wakers.delete(done);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      this.wakers.add(done);
+      signal?.addEventListener('abort', done, { once: true });
+    });
+  }
+}

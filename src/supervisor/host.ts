@@ -1,0 +1,45 @@
+/** What all containers of a supervisor share: the workers, the facts, and memory for launches. */
+import type { HostFacts } from '../plan/facts.js';
+import type { ContainerSpec } from '../spec/container.js';
+import { Arena } from '../syscalls/arena.js';
+import type { WorkerPool } from '../workers/pool.js';
+
+/** Launch memory for everything but the words of PID 1: about 25 KB are used by a start with every device and mount. */
+const BASE_SIZE = 56 * 1024;
+const SMALLEST = 64 * 1024;
+
+/** Bytes of memory that launching `spec` needs, as a power of two, so that arenas can be shared. */
+function sizeFor(spec: ContainerSpec): number {
+  const words = [...spec.args, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)];
+  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1 + 8, BASE_SIZE);
+  let size = SMALLEST;
+  while (size < bytes) size *= 2;
+  return size;
+}
+
+/** Launch arenas in use are as many as starts under way; they are kept for the next ones. */
+export class ArenaPool {
+  private readonly free = new Map<number, Arena[]>();
+
+  take(spec: ContainerSpec): Arena {
+    const size = sizeFor(spec);
+    return this.free.get(size)?.pop() ?? Arena.map(size);
+  }
+
+  /** Only when no child can still be running in it: after exec, or once reaped. */
+  give(arena: Arena): void {
+    const arenas = this.free.get(arena.size);
+    if (arenas === undefined) this.free.set(arena.size, [arena]);
+    else arenas.push(arena);
+  }
+}
+
+export interface Host {
+  readonly pool: WorkerPool;
+  readonly facts: HostFacts;
+  readonly arenas: ArenaPool;
+  /** Directory for volatile state of all containers of this supervisor. */
+  readonly runDir: string;
+  /** Fault injection, for tests: errno number by step id. */
+  readonly faults: Readonly<Record<string, number>>;
+}

@@ -1,0 +1,268 @@
+/** The supervisor: all containers of one state directory. It remembers; machines decide, workers do. */
+import { readFile, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Logger } from 'pino';
+import { compile } from '../plan/compile.js';
+import type { HostFacts } from '../plan/facts.js';
+import { compilePrepare, compileRelease } from '../plan/host.js';
+import type { Plan } from '../plan/step.js';
+import { type IdMap, resolveSpec } from '../spec/container.js';
+import { CaissonError } from '../spec/errors.js';
+import { releaseWatches } from '../syscalls/watch.js';
+import { type PoolOptions, WorkerPool } from '../workers/pool.js';
+import { findAlive } from './adoption.js';
+import { Container } from './container.js';
+import { type CaissonEvent, EventLog } from './events.js';
+import { ArenaPool, type Host } from './host.js';
+import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
+import { type CreateInput, resolveInput } from './input.js';
+import { lockState, type StateLock } from './lock.js';
+import { Store, type StoredContainer } from './store.js';
+import { buildTemplate } from './templates.js';
+
+export type { CreateInput } from './input.js';
+
+export interface SupervisorOptions extends PoolOptions {
+  /** Directory for what must survive a host reboot: one directory a container. Made when missing. */
+  readonly stateDir: string;
+  /** Directory for volatile state, on a tmpfs. Default: below /run/caisson, named after the state directory. */
+  readonly runDir?: string;
+  readonly idPool?: IdPool;
+  /** A pino logger; without one nothing is logged. */
+  readonly logger?: Logger;
+  /** For tests: facts that replace what was found. */
+  readonly facts?: Partial<HostFacts>;
+  /** For tests: steps that fail, errno number by step id. */
+  readonly faults?: Readonly<Record<string, number>>;
+}
+
+export class Supervisor implements AsyncDisposable {
+  private readonly containers = new Map<string, Container>();
+  private readonly reserved = new Set<string>();
+  private closing: Promise<void> | undefined;
+
+  private constructor(
+    private readonly store: Store,
+    private readonly host: Host,
+    private readonly ids: IdAllocator,
+    private readonly log: EventLog,
+    private readonly lock: StateLock,
+    private readonly logger: Logger | null,
+  ) {}
+
+  /**
+   * Opens a state directory and takes over what lives in it.
+   * @throws CaissonError STATE_LOCKED while another supervisor has it open.
+   */
+  static async open(options: SupervisorOptions): Promise<Supervisor> {
+    const store = await Store.open(options.stateDir);
+    const lock = lockState(store.dir);
+    const pool = new WorkerPool(options);
+    try {
+      const facts = { ...(await pool.facts(`caisson-${store.id}`)), ...options.facts };
+      const runDir = options.runDir ?? `/run/caisson/${store.id}`;
+      const host: Host = { pool, facts, arenas: new ArenaPool(), runDir, faults: options.faults ?? {} };
+      const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
+      const supervisor = new Supervisor(store, host, ids, new EventLog(), lock, options.logger ?? null);
+      if (facts.kernel.major < 5 || (facts.kernel.major === 5 && facts.kernel.minor < 9)) {
+        throw new CaissonError('HOST_UNSUPPORTED', `Linux ${facts.kernel.release} is too old`, {
+          hint: 'Linux 5.9 or newer is needed (clone3, close_range)',
+        });
+      }
+      try {
+        await supervisor.perform(compilePrepare(facts, runDir));
+        await supervisor.load();
+      } catch (error) {
+        await supervisor.perform(compileRelease(facts, runDir)).catch(() => undefined);
+        throw error;
+      }
+      return supervisor;
+    } catch (error) {
+      await pool.close();
+      lock.release();
+      throw error;
+    }
+  }
+
+  get facts(): HostFacts {
+    return this.host.facts;
+  }
+
+  get stateDir(): string {
+    return this.store.dir;
+  }
+
+  /** @throws CaissonError CONTAINER_NOT_FOUND */
+  get(name: string): Container {
+    const container = this.containers.get(name);
+    if (container === undefined)
+      throw new CaissonError('CONTAINER_NOT_FOUND', `there is no container ${JSON.stringify(name)}`, { field: 'name' });
+    return container;
+  }
+
+  list(): Container[] {
+    return [...this.containers.values()];
+  }
+
+  /** Sequence number of the newest event: the `since` of a reader that wants what comes next. */
+  get seq(): number {
+    return this.log.seq;
+  }
+
+  /** Events of all containers, in order, resumable after any sequence number seen. */
+  events(options?: { since?: number; signal?: AbortSignal }): AsyncGenerator<CaissonEvent, void, void> {
+    return this.log.read(options);
+  }
+
+  /** Calls `listener` for each event; returns what ends that. */
+  on(listener: (event: CaissonEvent) => void): () => void {
+    return this.log.subscribe(listener);
+  }
+
+  /** Checks the spec and records a container; nothing of it runs yet. @throws CaissonError SPEC_INVALID, CONTAINER_EXISTS */
+  async create(input: CreateInput): Promise<Container> {
+    this.assertOpen();
+    let allocated: IdMap | null = null;
+    const { spec, recorded, template } = resolveInput(
+      input,
+      name => join(this.store.dir, name, 'rootfs'),
+      () => {
+        allocated = this.ids.allocate();
+        return allocated;
+      },
+    );
+    if (this.containers.has(spec.name) || this.reserved.has(spec.name)) {
+      throw new CaissonError('CONTAINER_EXISTS', `container ${spec.name} exists already`, {
+        field: 'name',
+        hint: 'choose another name, or remove it first',
+      });
+    }
+    // What this host cannot run is refused here, while nothing has been made.
+    compile(spec, this.host.facts, { runDir: join(this.host.runDir, spec.name) });
+    this.reserved.add(spec.name);
+    if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
+    try {
+      await this.store.add(spec.name, async directory => {
+        if (template !== undefined) await buildTemplate(template, join(directory, 'rootfs'));
+        return { version: 1, spec: recorded, idmap: allocated, created: Date.now() };
+      });
+    } catch (error) {
+      this.ids.release(spec.name);
+      throw error;
+    } finally {
+      this.reserved.delete(spec.name);
+    }
+    const container = new Container({ host: this.host, spec, log: this.log, logger: this.logger });
+    this.containers.set(spec.name, container);
+    this.log.append(spec.name, { type: 'created', action: 'instance-created' });
+    return container;
+  }
+
+  /** Removes a stopped container and its directory. @throws CaissonError INVALID_TRANSITION while it runs. */
+  async remove(name: string): Promise<void> {
+    const container = this.get(name);
+    if (container.state !== 'stopped' && container.state !== 'failed') {
+      throw new CaissonError('INVALID_TRANSITION', `${name} cannot be removed while ${container.state}`, {
+        field: 'state',
+        hint: 'stop it first',
+      });
+    }
+    // No start may come in between: it would run what nobody supervises.
+    container.retire(true);
+    try {
+      await container.tidy();
+      await this.store.remove(name);
+    } catch (error) {
+      container.retire(false);
+      throw error;
+    }
+    this.containers.delete(name);
+    this.ids.release(name);
+    this.log.append(name, { type: 'removed', action: 'instance-deleted' });
+  }
+
+  /** Lets go of everything. Containers that run live on, and the next supervisor of this state directory adopts them. */
+  close(): Promise<void> {
+    this.closing ??= this.shut();
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private async shut(): Promise<void> {
+    // A start or stop under way is finished first: half of one must not be left to the next supervisor.
+    await Promise.allSettled(this.list().map(container => container.settled()));
+    await Promise.all(this.list().map(container => container.letGo()));
+    await this.perform(compileRelease(this.host.facts, this.host.runDir));
+    await this.host.pool.close();
+    await rmdir(dirname(this.host.runDir)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT' && error.code !== 'EBUSY') throw error;
+    });
+    releaseWatches();
+    this.log.close();
+    this.lock.release();
+  }
+
+  private assertOpen(): void {
+    if (this.closing !== undefined) throw new CaissonError('CLOSED', 'the supervisor is closed');
+  }
+
+  private async load(): Promise<void> {
+    const { containers, setAside } = await this.store.load();
+    for (const error of setAside) this.tellSetAside(error);
+    for (const stored of containers) {
+      try {
+        this.restore(stored);
+      } catch (error) {
+        // One record that this version does not accept must not keep the others from being supervised.
+        if (!CaissonError.is(error)) throw error;
+        await this.store.setAside(String(stored.spec.name));
+        this.tellSetAside(
+          new CaissonError('STATE_INVALID', `record of ${String(stored.spec.name)}: ${error.message}`, {
+            field: error.field,
+            cause: error,
+          }),
+        );
+      }
+    }
+    await Promise.all(this.list().map(container => this.recover(container)));
+  }
+
+  private tellSetAside(error: CaissonError): void {
+    this.log.append('', { type: 'notice', code: 'record-set-aside', message: error.message });
+    this.logger?.warn({ err: error }, 'record set aside');
+  }
+
+  private restore(stored: StoredContainer): void {
+    const spec = resolveSpec(stored.spec, () => stored.idmap ?? this.ids.allocate());
+    if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
+    this.containers.set(spec.name, new Container({ host: this.host, spec, log: this.log, logger: this.logger }));
+  }
+
+  /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
+  private async recover(container: Container): Promise<void> {
+    const record = await readFile(join(container.runDir, 'pid'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return undefined;
+    });
+    const alive = record === undefined ? undefined : await findAlive(record);
+    if (alive !== undefined) {
+      await container.adopt(alive.pid, alive.pidfd);
+      return;
+    }
+    await container.sweep();
+  }
+
+  private async perform(plan: Plan): Promise<void> {
+    const result = await this.host.pool.execute({
+      steps: plan.steps,
+      registers: {},
+      launch: null,
+      faults: {},
+      mode: 'all-or-nothing',
+    });
+    if (result.error !== null) throw CaissonError.from(result.error);
+  }
+}

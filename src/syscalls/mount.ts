@@ -1,0 +1,58 @@
+/** The mount API by descriptors (open_tree, fsopen, fsmount, mount_setattr; Linux 5.2 and 5.12). */
+import { AT, FSCONFIG, MOUNT_ATTR, OPEN_TREE } from './abi/constants.js';
+import { scratch } from './arena.js';
+import { close } from './fs.js';
+import { SyscallError, trySyscall } from './libc.js';
+
+/** A detached copy of the mount at `path` below `dir` (an empty path: `dir` itself), without what is mounted below it. */
+export function cloneTree(dir: number, path: string): number {
+  const flags = OPEN_TREE.OPEN_TREE_CLONE | OPEN_TREE.OPEN_TREE_CLOEXEC | (path === '' ? AT.AT_EMPTY_PATH : 0);
+  const fd = trySyscall('open_tree', dir, scratch().cstring(path), flags);
+  if (fd < 0) throw new SyscallError('open_tree', -fd, path === '' ? `fd ${dir}` : path);
+  return fd;
+}
+
+/** Shows the owners of a detached mount through the id map of a user namespace. */
+export function setIdmap(mount: number, userns: number): void {
+  const arena = scratch();
+  const empty = arena.cstring('');
+  const attr = arena.alloc(32);
+  arena.setU64(attr, MOUNT_ATTR.MOUNT_ATTR_IDMAP);
+  arena.setU64(attr + 24, userns);
+  const result = trySyscall('mount_setattr', mount, empty, AT.AT_EMPTY_PATH, attr, 32);
+  if (result < 0) throw new SyscallError('mount_setattr', -result, 'MOUNT_ATTR_IDMAP');
+}
+
+const FSOPEN_CLOEXEC = 1;
+const FSMOUNT_CLOEXEC = 1;
+
+/** A new instance of a file system as a detached mount. `options` with an empty value are flags. */
+export function newMount(fstype: string, options: Readonly<Record<string, string>>, attributes: number): number {
+  const context = trySyscall('fsopen', scratch().cstring(fstype), FSOPEN_CLOEXEC);
+  if (context < 0) throw new SyscallError('fsopen', -context, fstype);
+  try {
+    for (const [key, value] of Object.entries(options)) {
+      const arena = scratch();
+      const result =
+        value === ''
+          ? trySyscall('fsconfig', context, FSCONFIG.SET_FLAG, arena.cstring(key), 0, 0)
+          : trySyscall('fsconfig', context, FSCONFIG.SET_STRING, arena.cstring(key), arena.cstring(value), 0);
+      if (result < 0) throw new SyscallError('fsconfig', -result, `${fstype} ${key}=${value}${kernelMessage(context)}`);
+    }
+    const created = trySyscall('fsconfig', context, FSCONFIG.CMD_CREATE, 0, 0, 0);
+    if (created < 0) throw new SyscallError('fsconfig', -created, `create ${fstype}${kernelMessage(context)}`);
+    const mount = trySyscall('fsmount', context, FSMOUNT_CLOEXEC, attributes);
+    if (mount < 0) throw new SyscallError('fsmount', -mount, fstype);
+    return mount;
+  } finally {
+    close(context);
+  }
+}
+
+/** What the kernel wrote into the context's log, as ` (text)`: far clearer than its errno. */
+function kernelMessage(context: number): string {
+  const arena = scratch();
+  const buffer = arena.alloc(1024);
+  const length = trySyscall('read', context, buffer, 1024);
+  return length > 0 ? ` (${arena.slice(buffer, length).toString('utf8').trim()})` : '';
+}

@@ -1,0 +1,52 @@
+/** What host actions work on while a list of steps is executed. */
+import type { PlanNotice, Register } from '../plan/step.js';
+import { CaissonError } from '../spec/errors.js';
+import { Arena } from '../syscalls/arena.js';
+import { Program } from '../syscalls/launcher/program.js';
+
+export type Registers = Record<Register, number>;
+
+/** Memory that will be shared with the launched child: an arena's address and size in bytes. */
+export interface LaunchMemory {
+  readonly address: number;
+  readonly size: number;
+}
+
+export class StepContext {
+  /** What the user should know, found while executing. */
+  readonly notices: PlanNotice[] = [];
+  private launched: Program | undefined;
+
+  constructor(
+    readonly registers: Registers,
+    private readonly launch: LaunchMemory | null,
+  ) {}
+
+  get(register: Register): number {
+    const value = this.registers[register];
+    if (value === undefined)
+      throw new CaissonError('INTERNAL', `register ${register} is empty: an earlier step should have filled it`);
+    return value;
+  }
+
+  set(register: Register, value: number): void {
+    this.registers[register] = value;
+  }
+
+  clear(register: Register): void {
+    delete this.registers[register];
+  }
+
+  /** Starts a fresh program, parked behind the gate that `sync` leads to. */
+  park(sync: number): Program {
+    if (this.launch === null)
+      throw new CaissonError('INTERNAL', 'these steps launch a child but have no memory for it');
+    this.launched = Program.park(Arena.at(this.launch.address, this.launch.size), sync);
+    return this.launched;
+  }
+
+  get program(): { program: Program; arena: Arena } {
+    if (this.launched === undefined) throw new CaissonError('INTERNAL', 'no child was launched');
+    return { program: this.launched, arena: this.launched.memory };
+  }
+}

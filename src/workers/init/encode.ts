@@ -1,0 +1,176 @@
+/** Turns init steps into launcher entries. One step becomes one or more raw system calls. */
+import type { InitAction, InitStep } from '../../plan/step.js';
+import { usedDescriptors } from '../../plan/step.js';
+import { CAPABILITIES } from '../../spec/capabilities.js';
+import { ERRNO } from '../../spec/errno.js';
+import { CLONE, flagsOf, IOCTL, MS, PR, UMOUNT } from '../../syscalls/abi/constants.js';
+import { PSEUDO } from '../../syscalls/abi/launch.js';
+import type { Arena } from '../../syscalls/arena.js';
+import { type Entry, faultEntry } from '../../syscalls/launcher/program.js';
+import { NR } from '../../syscalls/libc.js';
+
+const AT_FDCWD = -100;
+const MOVE_MOUNT_F_EMPTY_PATH = 4;
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const IFF_UP_RUNNING = 0x41;
+const SIG_SETMASK = 2;
+const CLOSE_RANGE_CLOEXEC = 4;
+const CAPABILITY_VERSION_3 = 0x20080522;
+
+export interface Batch {
+  readonly entries: readonly Entry[];
+  /** Registers to send through the gate, in this order. */
+  readonly descriptors: readonly string[];
+  /** First entry of each step, and after the last one the number of entries. */
+  readonly bounds: readonly number[];
+}
+
+type Draft = Omit<Entry, 'tolerated'>;
+
+/**
+ * @param slot address where the i-th sent descriptor will be in the child's memory.
+ * @param faults errno number by step id: the step fails with it instead of calling the kernel.
+ */
+export function encodeBatch(
+  steps: readonly InitStep[],
+  arena: Arena,
+  slot: (index: number) => number,
+  faults: Readonly<Record<string, number>>,
+): Batch {
+  const descriptors = [...new Set(steps.flatMap(step => usedDescriptors(step.action)))];
+  const drafts: Draft[][] = steps.map(step => {
+    const fault = faults[step.id];
+    if (fault !== undefined) return [faultEntry(fault)];
+    const load = (register: string, argument: number): Draft => ({
+      nr: PSEUDO.loadI32,
+      args: [slot(descriptors.indexOf(register))],
+      dest: { entry: 1, argument },
+    });
+    return encodeAction(step.action, arena, load);
+  });
+  const bounds = [0];
+  for (const draft of drafts) bounds.push((bounds.at(-1) ?? 0) + draft.length);
+  const entries = drafts.flatMap((draft, index): Entry[] => {
+    const first = bounds[index] ?? 0;
+    const next = bounds[index + 1] ?? 0;
+    const errnos = (steps[index]?.tolerate ?? []).map(({ errno }) => ERRNO[errno]);
+    return draft.map(entry => ({
+      ...entry,
+      ...(entry.dest === undefined ? {} : { dest: { entry: first + entry.dest.entry, argument: entry.dest.argument } }),
+      ...(errnos.length === 0 ? {} : { tolerated: { errnos, next } }),
+    }));
+  });
+  return { entries, descriptors, bounds };
+}
+
+/** Entries of one action; `dest.entry` counts from the action's first entry. */
+function encodeAction(action: InitAction, arena: Arena, load: (register: string, argument: number) => Draft): Draft[] {
+  const text = (value: string | null): number => (value === null ? 0 : arena.cstring(value));
+  switch (action.op) {
+    case 'write': {
+      const bytes = Buffer.from(action.text);
+      return [load(action.fd, 0), { nr: NR.write, args: [0, arena.copy(bytes), bytes.length] }];
+    }
+    case 'unshare':
+      return [{ nr: NR.unshare, args: [flagsOf(CLONE, action.flags)] }];
+    case 'mount':
+      return [
+        {
+          nr: NR.mount,
+          args: [
+            text(action.source),
+            text(action.target),
+            text(action.fstype),
+            flagsOf(MS, action.flags),
+            text(action.data ?? null),
+          ],
+        },
+      ];
+    case 'move_mount':
+      return [
+        load(action.mount, 0),
+        { nr: NR.move_mount, args: [0, text(''), AT_FDCWD, text(action.target), MOVE_MOUNT_F_EMPTY_PATH] },
+      ];
+    case 'umount':
+      return [{ nr: NR.umount2, args: [text(action.target), flagsOf(UMOUNT, action.flags)] }];
+    case 'fchdir':
+      return [load(action.fd, 0), { nr: NR.fchdir, args: [0] }];
+    case 'chdir':
+      return [{ nr: NR.chdir, args: [text(action.path)] }];
+    case 'pivot_root':
+      return [{ nr: NR.pivot_root, args: [text(action.newRoot), text(action.putOld)] }];
+    case 'mkdir':
+      return [{ nr: NR.mkdirat, args: [AT_FDCWD, text(action.path), action.mode] }];
+    case 'symlink':
+      return [{ nr: NR.symlinkat, args: [text(action.target), AT_FDCWD, text(action.path)] }];
+    case 'link.up':
+      return [
+        { nr: NR.socket, args: [AF_INET, SOCK_DGRAM_CLOEXEC, 0], dest: { entry: 1, argument: 0 } },
+        { nr: NR.ioctl, args: [0, IOCTL.SIOCSIFFLAGS, interfaceRequest(arena, action.name)] },
+      ];
+    case 'sethostname':
+      return [{ nr: NR.sethostname, args: [text(action.name), Buffer.byteLength(action.name)] }];
+    case 'setsid':
+      return [{ nr: NR.setsid, args: [] }];
+    case 'dup':
+      return [load(action.fd, 0), { nr: NR.dup3, args: [0, action.to, 0] }];
+    case 'controlling_tty':
+      return [{ nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
+    case 'capabilities':
+      return capabilityEntries(arena, action.keep, action.drop);
+    case 'identity':
+      return [
+        { nr: NR.setgroups, args: [0, 0] },
+        { nr: NR.setresgid, args: [action.gid, action.gid, action.gid] },
+        { nr: NR.setresuid, args: [action.uid, action.uid, action.uid] },
+      ];
+    case 'umask':
+      return [{ nr: NR.umask, args: [action.mask] }];
+    case 'default_signals': {
+      const defaultAction = arena.alloc(32);
+      return action.signals.map(signal => ({ nr: NR.rt_sigaction, args: [Number(signal), defaultAction, 0, 8] }));
+    }
+    case 'unblock_signals':
+      return [{ nr: NR.rt_sigprocmask, args: [SIG_SETMASK, arena.alloc(8), 0, 8] }];
+    case 'close_on_exec':
+      return [{ nr: NR.close_range, args: [action.from, 0xffffffff, CLOSE_RANGE_CLOEXEC] }];
+    case 'execve':
+      return [{ nr: NR.execve, args: [text(action.path), pointers(arena, action.argv), pointers(arena, action.env)] }];
+  }
+}
+
+/** struct ifreq (netdevice(7)) asking for an interface that is up. */
+function interfaceRequest(arena: Arena, name: string): number {
+  const request = arena.alloc(40);
+  arena.slice(request, 15).write(name);
+  arena.setU32(request + 16, IFF_UP_RUNNING);
+  return request;
+}
+
+function capabilityEntries(arena: Arena, keep: readonly string[], drop: readonly string[]): Draft[] {
+  const numbers = (names: readonly string[]): number[] =>
+    names.map(name => (CAPABILITIES as readonly string[]).indexOf(name));
+  const mask = numbers(keep).reduce((bits, number) => bits | (1n << BigInt(number)), 0n);
+  const header = arena.alloc(8);
+  arena.setU32(header, CAPABILITY_VERSION_3);
+  const data = arena.alloc(24);
+  for (const [half, word] of [mask & 0xffffffffn, mask >> 32n].entries()) {
+    arena.setU32(data + 12 * half, Number(word));
+    arena.setU32(data + 12 * half + 4, Number(word));
+  }
+  return [
+    ...numbers(drop).map(number => ({ nr: NR.prctl, args: [PR.PR_CAPBSET_DROP, number] })),
+    { nr: NR.capset, args: [header, data] },
+  ];
+}
+
+/** A NULL-terminated array of strings. */
+function pointers(arena: Arena, strings: readonly string[]): number {
+  const addresses = strings.map(value => arena.cstring(value));
+  const table = arena.alloc(8 * (addresses.length + 1));
+  addresses.forEach((address, index) => {
+    arena.setU64(table + 8 * index, address);
+  });
+  return table;
+}

@@ -1,0 +1,61 @@
+/** A whole start in one task: compiled, executed, told phase by phase; undone as one if any step fails. */
+import { availableParallelism } from 'node:os';
+import type { HostFacts } from '../plan/facts.js';
+import type { PlanNotice } from '../plan/step.js';
+import type { ContainerSpec } from '../spec/container.js';
+import type { ErrorJSON } from '../spec/errors.js';
+import type { LaunchMemory, Registers } from './context.js';
+import { execute } from './execute.js';
+import { type PackedRecords, packRecords } from './packed.js';
+import { learnFacts, planOf } from './plans.js';
+import { Progress } from './progress.js';
+
+export interface StartRequest {
+  readonly spec: ContainerSpec;
+  /** Left out when the thread is thought to know them. */
+  readonly facts?: HostFacts;
+  readonly runDir: string;
+  readonly launch: LaunchMemory;
+  /** Fault injection: errno number by step id. */
+  readonly faults: Readonly<Record<string, number>>;
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface StartResult {
+  /** The registers that the plan exports; empty after a failure. */
+  readonly registers: Registers;
+  readonly records: PackedRecords;
+  /** Of the plan, and of its execution. */
+  readonly notices: readonly PlanNotice[];
+  readonly error: ErrorJSON | null;
+}
+
+/** ms. A start that takes longer is watched by somebody; with processors to spare it is told at once. */
+const TELL_AFTER_MS = availableParallelism() > 2 ? 0 : 10;
+
+/** @returns undefined, having done nothing, when this thread does not know the host's facts yet. */
+export function start(request: StartRequest): StartResult | undefined {
+  if (!learnFacts(request.facts)) return undefined;
+  const { spec, runDir, launch, faults } = request;
+  const progress = new Progress(request.progress);
+  const begun = performance.now();
+  const plan = planOf(spec, runDir);
+  const result = execute(
+    { steps: plan.steps, registers: {}, launch, faults, mode: 'all-or-nothing' },
+    {
+      // Telling wakes the main thread, which takes a processor from the child: a fast start is told in one go.
+      phaseDone: (_, time) => progress.advance(time, performance.now() - begun > TELL_AFTER_MS),
+      cancelled: () => progress.cancelled,
+    },
+  );
+  const records = packRecords(plan.steps, result.records);
+  const notices = [...plan.notices, ...result.notices];
+  if (result.error !== null) {
+    const { error, cleanupErrors } = result;
+    return { registers: {}, records, notices, error: cleanupErrors.length === 0 ? error : { ...error, cleanupErrors } };
+  }
+  const registers = Object.fromEntries(
+    Object.entries(result.registers).filter(([register]) => plan.exports.includes(register)),
+  );
+  return { registers, records, notices, error: null };
+}

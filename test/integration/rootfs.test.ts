@@ -1,0 +1,174 @@
+/** The root file system is checked before anything is made of it (ENV-01 to ENV-06), in both modes. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CaissonError, ErrorCode } from 'caisson';
+import { describe, expect, test } from 'vitest';
+import { MODES, type Mode, useRig } from '../lib/rig.ts';
+
+const rig = useRig();
+
+async function refused(mode: Mode, path: string, code: ErrorCode, createMissing = false): Promise<CaissonError> {
+  const container = await rig.create({ mode, rootfs: { path, overlay: 'ephemeral', createMissing } });
+  await expect(container.start()).rejects.toMatchObject({ code });
+  expect(container.state).toBe('failed');
+  const error = container.error as CaissonError;
+  expect(error).toMatchObject({ code, field: 'rootfs', step: { phase: 'creating', executor: 'host' } });
+  expect(error.message).toContain(path);
+  expect(error.hint, 'an error says what to do').toBeTruthy();
+  await rig.expectNothingLeft();
+  return error;
+}
+
+const MOUNT_POINTS = ['dev', 'proc', 'sys'] as const;
+
+describe.each(MODES)('%s', mode => {
+  test('ENV-01: a rootfs that does not exist is refused', async () => {
+    await refused(mode, join(rig.dir, 'nowhere'), 'ROOTFS_MISSING');
+  });
+
+  test('ENV-01: a rootfs that is a file is refused', async () => {
+    const path = join(rig.directory('file'), 'rootfs');
+    writeFileSync(path, 'not a directory');
+    await refused(mode, path, 'ROOTFS_NOT_DIR');
+    const dangling = join(rig.directory('link'), 'rootfs');
+    symlinkSync('/nowhere-at-all', dangling);
+    await refused(mode, dangling, 'ROOTFS_MISSING');
+  });
+
+  test('ENV-01: a rootfs on a file system mounted noexec is refused', async () => {
+    const path = rig.directory('noexec');
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'noexec,mode=755', 'caisson-test', path]);
+    try {
+      rig.begin();
+      for (const name of MOUNT_POINTS) mkdirSync(join(path, name));
+      mkdirSync(join(path, 'sbin'));
+      writeFileSync(join(path, 'sbin/init'), '#!/bin/sh\n', { mode: 0o755 });
+      await refused(mode, path, 'ROOTFS_NOEXEC');
+    } finally {
+      execFileSync('umount', [path]);
+    }
+    rig.begin();
+  });
+
+  describe.each(MOUNT_POINTS)('ENV-02: /%s', name => {
+    const upper = name.toUpperCase() as 'DEV' | 'PROC' | 'SYS';
+
+    test('missing', async () => {
+      const tree = rig.tree();
+      rmSync(join(tree, name), { recursive: true });
+      await refused(mode, tree, `ROOTFS_${upper}_MISSING`);
+      expect(readdirSync(tree)).not.toContain(name);
+    });
+
+    test('a file', async () => {
+      const tree = rig.tree();
+      rmSync(join(tree, name), { recursive: true });
+      writeFileSync(join(tree, name), '');
+      await refused(mode, tree, `ROOTFS_${upper}_NOT_DIR`);
+      // createMissing is for what is missing, not for what is wrong.
+      await refused(mode, tree, `ROOTFS_${upper}_NOT_DIR`, true);
+    });
+
+    test.each(['/etc', 'etc', '../../../../etc', 'nowhere'])('a symlink to %s', async target => {
+      const tree = rig.tree();
+      rmSync(join(tree, name), { recursive: true });
+      symlinkSync(target, join(tree, name));
+      await refused(mode, tree, `ROOTFS_${upper}_NOT_DIR`);
+      await refused(mode, tree, `ROOTFS_${upper}_NOT_DIR`, true);
+    });
+  });
+
+  test('ENV-03: createMissing makes absent mount points with mode 0755, whatever the umask', async () => {
+    const tree = rig.tree();
+    for (const name of MOUNT_POINTS) rmSync(join(tree, name), { recursive: true });
+    const umask = process.umask(0o077);
+    try {
+      const spec = { mode, rootfs: { path: tree, overlay: 'ephemeral' as const, createMissing: true } };
+      const { lines, end } = await rig.run({ ...spec, script: 'ls -1d /dev/null /proc/self /sys/class' });
+      expect(lines).toEqual(['/dev/null', '/proc/self', '/sys/class']);
+      expect(end).toMatchObject({ state: 'stopped', exit: { kind: 'exit', status: 0 } });
+    } finally {
+      process.umask(umask);
+    }
+    for (const name of MOUNT_POINTS) expect(statSync(join(tree, name)).mode & 0o7777, name).toBe(0o755);
+  });
+
+  test('ENV-04: content below a mount point is no error but a notice, and stays', async () => {
+    const tree = rig.tree();
+    writeFileSync(join(tree, 'dev/left-over'), 'kept');
+    const since = rig.supervisor.seq;
+    const spec = { mode, rootfs: { path: tree, overlay: 'ephemeral' as const } };
+    const { lines } = await rig.run({ ...spec, script: 'ls /dev/left-over 2>&1' });
+    expect(lines.join()).toContain('No such file');
+    expect(readdirSync(join(tree, 'dev'))).toEqual(['left-over']);
+    const notices: string[] = [];
+    const signal = AbortSignal.timeout(50);
+    for await (const event of rig.supervisor.events({ since, signal })) {
+      if (event.type === 'notice') notices.push(`${event.code}: ${event.message}`);
+    }
+    expect(notices.filter(text => text.startsWith('rootfs-not-empty'))).toEqual([expect.stringContaining('/dev')]);
+  });
+
+  test('ENV-05: /sbin/init missing', async () => {
+    const tree = rig.tree();
+    unlinkSync(join(tree, 'sbin/init'));
+    await refused(mode, tree, 'ROOTFS_INIT_MISSING');
+    rmSync(join(tree, 'sbin'), { recursive: true });
+    await refused(mode, tree, 'ROOTFS_INIT_MISSING');
+    writeFileSync(join(tree, 'sbin'), 'a file where a directory should be');
+    await refused(mode, tree, 'ROOTFS_INIT_MISSING');
+  });
+
+  test('ENV-05: /sbin/init a directory, a fifo', async () => {
+    const tree = rig.tree();
+    unlinkSync(join(tree, 'sbin/init'));
+    mkdirSync(join(tree, 'sbin/init'));
+    await refused(mode, tree, 'ROOTFS_INIT_NOT_FILE');
+    rmSync(join(tree, 'sbin/init'), { recursive: true });
+    execFileSync('mkfifo', [join(tree, 'sbin/init')]);
+    await refused(mode, tree, 'ROOTFS_INIT_NOT_FILE');
+  });
+
+  test('ENV-05: /sbin/init without an execute bit', async () => {
+    const tree = rig.tree();
+    unlinkSync(join(tree, 'sbin/init'));
+    writeFileSync(join(tree, 'sbin/init'), '#!/bin/sh\n', { mode: 0o644 });
+    await refused(mode, tree, 'ROOTFS_INIT_NOT_EXECUTABLE');
+    chmodSync(join(tree, 'sbin/init'), 0o755);
+  });
+
+  test('ENV-06: a symlink to init that leads somewhere on the host only is dangling', async () => {
+    const tree = rig.tree();
+    // Exist on the host, not in the tree.
+    for (const target of ['/usr/bin/env', '../../../../../../../usr/bin/env', '/proc/self/exe']) {
+      rmSync(join(tree, 'sbin/init'), { force: true });
+      symlinkSync(target, join(tree, 'sbin/init'));
+      await refused(mode, tree, 'ROOTFS_INIT_DANGLING');
+    }
+  });
+
+  test('ENV-06: a symlink on the way to init that leads to the host only is dangling', async () => {
+    const tree = rig.tree();
+    rmSync(join(tree, 'sbin'), { recursive: true });
+    // The host's /usr/sbin has programs; the tree has no /usr.
+    symlinkSync('/usr/sbin', join(tree, 'sbin'));
+    await refused(mode, tree, 'ROOTFS_INIT_DANGLING');
+    rmSync(join(tree, 'sbin'));
+    symlinkSync('sbin', join(tree, 'sbin'));
+    await refused(mode, tree, 'ROOTFS_INIT_DANGLING');
+  });
+
+  test('ENV-06: absolute and merged-usr symlinks resolve inside the rootfs', async () => {
+    const tree = rig.tree();
+    rmSync(join(tree, 'sbin'), { recursive: true });
+    mkdirSync(join(tree, 'usr/lib/boot'), { recursive: true });
+    symlinkSync('/usr/sbin', join(tree, 'sbin'));
+    mkdirSync(join(tree, 'usr/sbin'));
+    symlinkSync('../../../../usr/lib/boot/first', join(tree, 'usr/sbin/init'));
+    symlinkSync('/usr/lib/boot/second', join(tree, 'usr/lib/boot/first'));
+    writeFileSync(join(tree, 'usr/lib/boot/second'), '#!/bin/sh\necho booted from $0\n', { mode: 0o755 });
+    const { lines } = await rig.run({ mode, rootfs: { path: tree, overlay: 'ephemeral' } });
+    expect(lines).toEqual(['booted from /sbin/init']);
+  });
+});

@@ -1,0 +1,174 @@
+/** Small static programs for a container to run, compiled by gcc: what busybox cannot do as PID 1. */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Compiles C `source` into a static program at `<rootfs>/bin/<name>`; returns its path inside. */
+export function compileInto(rootfs: string, name: string, source: string): string {
+  compile(join(rootfs, 'bin', name), source);
+  return `/bin/${name}`;
+}
+
+/** Compiles C `source` into a static program at `target`. */
+export function compile(target: string, source: string): string {
+  const file = `${target}.c`;
+  writeFileSync(file, source);
+  const args = ['-static', '-O1', '-Wall', '-Wextra', '-Werror', '-o', target, file];
+  const { status, error, stderr } = spawnSync('gcc', args, { encoding: 'utf8', timeout: 60_000 });
+  if (error !== undefined && 'code' in error && error.code === 'ENOENT') {
+    throw new Error('gcc is missing: install the Debian packages gcc and libc6-dev');
+  }
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`gcc ${args.join(' ')} ended with ${status}\n${stderr}`);
+  return target;
+}
+
+/** Installs a signal handler or a signalfd for the named signals, says `ready`, and exits 0 at the first, naming it. */
+export const SIGNAL_INIT = String.raw`
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+static void handle(int number) { printf("got %d\n", number); fflush(stdout); _exit(0); }
+/* usage: signal-init handle|block NUMBER... */
+int main(int argc, char **argv) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int i = 2; i < argc; i++) {
+    if (strcmp(argv[1], "handle") == 0) signal(atoi(argv[i]), handle);
+    else sigaddset(&set, atoi(argv[i]));
+  }
+  if (strcmp(argv[1], "block") == 0) sigprocmask(SIG_BLOCK, &set, 0);
+  printf("ready\n");
+  fflush(stdout);
+  if (strcmp(argv[1], "block") == 0) {
+    struct signalfd_siginfo info;
+    int fd = signalfd(-1, &set, 0);
+    if (read(fd, &info, sizeof info) == sizeof info) handle((int)info.ssi_signo);
+    return 1;
+  }
+  for (;;) pause();
+}
+`;
+
+/** Prints what it was born with, touching nothing: descriptors, signal state, ids. */
+export const BIRTH = String.raw`
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  for (int fd = 0; fd < 4096; fd++) {
+    struct stat st;
+    if (fstat(fd, &st) == 0) printf("fd %d %s %u:%u flags %d\n", fd, S_ISCHR(st.st_mode) ? "char" : "other", major(st.st_rdev), minor(st.st_rdev), fcntl(fd, F_GETFD));
+  }
+  sigset_t mask;
+  sigprocmask(SIG_BLOCK, 0, &mask);
+  for (int number = 1; number <= 64; number++) {
+    struct sigaction action;
+    if (sigismember(&mask, number) == 1) printf("blocked %d\n", number);
+    if (sigaction(number, 0, &action) == 0 && action.sa_handler != SIG_DFL) printf("not default %d\n", number);
+  }
+  printf("argc %d argv0 %s\n", argc, argv[0]);
+  printf("pid %d ppid %d sid %d tcpgrp %d\n", getpid(), getppid(), getsid(0), tcgetpgrp(0));
+  int tty = open("/dev/tty", O_RDWR);
+  printf("tty %s\n", tty >= 0 ? "opens" : strerror(errno));
+  char name[64];
+  printf("name %s\n", ttyname_r(0, name, sizeof name) == 0 ? name : "none");
+  return 0;
+}
+`;
+
+/** Calls reboot(2) with each command given as a number, and prints what it said; for commands that must end nothing. */
+export const REBOOT_CALLS = String.raw`
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    unsigned int command = (unsigned int)strtoul(argv[i], 0, 0);
+    long result = syscall(SYS_reboot, 0xfee1dead, 672274793, command, "");
+    printf("%s %s\n", argv[i], result == 0 ? "done" : strerrorname_np(errno));
+  }
+  return 0;
+}
+`;
+
+/** Dies of a synchronous signal, the only kind that ends a PID 1 without a handler. */
+export const CRASH = `
+#include <stdio.h>
+#include <string.h>
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "ill") == 0) __builtin_trap();
+  *(volatile int *)8 = 1;
+  return 0;
+}
+`;
+
+/** Opens a pty by /dev/ptmx, writes through it, and prints its name. */
+export const TERMINAL = String.raw`
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int main(void) {
+  int master = posix_openpt(O_RDWR | O_NOCTTY);
+  if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) { perror("ptmx"); return 1; }
+  const char *name = ptsname(master);
+  int slave = open(name, O_RDWR | O_NOCTTY);
+  char buffer[8] = "";
+  if (slave < 0 || write(master, "hello\n", 6) != 6 || read(slave, buffer, 6) != 6 || memcmp(buffer, "hello\n", 6) != 0) { perror(name); return 1; }
+  printf("%s\n", name);
+  return 0;
+}
+`;
+
+/**
+ * Takes the place of the host's PID 1 for what it runs: orphans become its children. `fast` reaps each at once, `slow`
+ * not before the end of its input. It prints the pid of the command it runs, and when that is dead.
+ * usage: reaper fast|slow COMMAND ARGUMENT...
+ */
+export const REAPER = String.raw`
+#define _GNU_SOURCE
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  if (argc < 3 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return 2;
+  pid_t pid = fork();
+  if (pid == 0) { execv(argv[2], argv + 2); return 127; }
+  printf("{\"command\": %d}\n", pid);
+  fflush(stdout);
+  int fast = strcmp(argv[1], "fast") == 0, alive = 1;
+  for (;;) {
+    for (pid_t ended; (ended = waitpid(fast ? -1 : pid, 0, WNOHANG)) > 0;) {
+      if (ended != pid) continue;
+      alive = 0;
+      printf("{\"dead\": true}\n");
+      fflush(stdout);
+      if (!fast) break;
+    }
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    if (poll(&input, 1, fast || alive ? 1 : -1) > 0 && input.revents & POLLHUP) break;
+  }
+  while (waitpid(-1, 0, WNOHANG) > 0) {}
+  return 0;
+}
+`;

@@ -1,0 +1,88 @@
+/** Random specs and hosts, all of them valid: whatever is drawn here must compile or be refused by a CaissonError. */
+import fc from 'fast-check';
+import type { HostFacts } from '#src/plan/facts.js';
+import { CAPABILITIES } from '#src/spec/capabilities.js';
+import { RLIMIT_NAMES } from '#src/spec/rlimits.js';
+import { HOSTS } from '../lib/facts.js';
+
+const text = fc.string({ maxLength: 12 }).map(value => value.replaceAll('\0', ''));
+const name = fc.stringMatching(/^[A-Za-z0-9]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?$/);
+const limitValue = fc.oneof(fc.constant('unlimited' as const), fc.nat(2_000_000));
+const rlimit = fc.tuple(limitValue, limitValue).map(([a, b]) => {
+  const rank = (value: number | 'unlimited'): number => (value === 'unlimited' ? Number.POSITIVE_INFINITY : value);
+  return rank(a) <= rank(b) ? { soft: a, hard: b } : { soft: b, hard: a };
+});
+const optional = { requiredKeys: [] as never[] };
+
+export const specInput = fc
+  .record(
+    {
+      name,
+      rootfs: fc.oneof(
+        fc.constant('/srv/web'),
+        fc.record(
+          {
+            path: fc.constant('/srv/web'),
+            createMissing: fc.boolean(),
+            overlay: fc.constantFrom('none', 'ephemeral'),
+            allowSharedSuperblock: fc.boolean(),
+          },
+          { requiredKeys: ['path'] },
+        ),
+      ),
+      init: fc.constantFrom('/sbin/init', '/bin/sh', '/init'),
+      args: fc.array(text, { maxLength: 4 }),
+      type: fc.constantFrom('lxc', 'caisson'),
+      environment: fc.dictionary(
+        fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_]{0,8}$/).filter(key => key !== 'container'),
+        text,
+        { maxKeys: 4 },
+      ),
+      hostname: name,
+      devices: fc.record({ mknod: fc.constantFrom('any', 'table'), size: fc.integer({ min: 1 }) }, optional),
+      sys: fc.constantFrom('ro', 'rw'),
+      cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),
+      limits: fc.record({ memory: fc.integer({ min: 1 }), pids: fc.integer({ min: 1 }) }, optional),
+      rlimits: fc.record(Object.fromEntries(RLIMIT_NAMES.map(limit => [limit, rlimit])), optional),
+      oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
+      signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),
+      console: fc.record(
+        { ring: fc.nat(1_000_000), controlling: fc.boolean(), rows: fc.integer({ min: 1, max: 500 }) },
+        optional,
+      ),
+      user: fc.oneof(
+        fc.constant({}),
+        fc.constant({ privileged: true }),
+        fc.constant({ privileged: false }),
+        fc.record({
+          idmap: fc.record({
+            first: fc.integer({ min: 1, max: 4_000_000 }),
+            count: fc.integer({ min: 1, max: 70_000 }),
+          }),
+        }),
+      ),
+    },
+    { requiredKeys: ['name', 'rootfs'] },
+  )
+  .map(({ user, ...input }): Record<string, unknown> => ({ ...input, ...user }));
+
+/** A fixture with some of its facts changed, so that features occur in combinations no real host was seen with. */
+export const hostFacts: fc.Arbitrary<HostFacts> = fc
+  .record({
+    base: fc.constantFrom(...Object.values(HOSTS)),
+    idmappedMounts: fc.boolean(),
+    overlayOnDetached: fc.boolean(),
+    cloneIntoCgroup: fc.boolean(),
+    mknod: fc.boolean(),
+    bpfDevicePolicy: fc.boolean(),
+    dropped: fc.subarray([...CAPABILITIES]),
+    ignoredSignals: fc.uniqueArray(fc.integer({ min: 1, max: 64 }), { maxLength: 4 }),
+    oomScoreAdj: fc.constantFrom(-500, 0, 300),
+    dumpable: fc.constantFrom(0, 1),
+  })
+  .map(({ base, idmappedMounts, overlayOnDetached, cloneIntoCgroup, dropped, ...facts }) => ({
+    ...base,
+    ...facts,
+    features: { ...base.features, idmappedMounts, overlayOnDetached, cloneIntoCgroup },
+    capabilities: base.capabilities.filter(capability => !dropped.includes(capability)),
+  }));

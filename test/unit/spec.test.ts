@@ -1,0 +1,526 @@
+/** What a user may write about a container: each mistake is SPEC_INVALID and names the field. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_CONSOLE_RING, DEFAULT_DEV_SIZE, resolveSpec } from '#src/spec/container.js';
+import { CaissonError } from '#src/spec/errors.js';
+import { isContainerName, NAME_RULE } from '#src/spec/names.js';
+import { RLIMIT_NAMES } from '#src/spec/rlimits.js';
+import { parseSpecInput } from '#src/spec/schema.js';
+import { specInput } from './arbitraries.js';
+import { deepFreeze, errorOf, expectError, RANGE } from './kit.js';
+
+const MINIMAL = { name: 'web', rootfs: '/srv/web' };
+const resolve = (input: unknown) => resolveSpec(input, () => RANGE);
+
+/** `input` is refused; the error names `field`, and its message begins with it and says `reason`. */
+function refused(input: unknown, field: string, reason: RegExp): void {
+  const error = expectError(() => resolve(input), 'SPEC_INVALID', field);
+  expect(error.message).toMatch(new RegExp(`^${(field || 'the spec').replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}: `));
+  expect(error.message).toMatch(reason);
+  // No words of the validator's own.
+  expect(error.message).not.toMatch(/Invalid|Expected|received/);
+}
+
+describe('defaults', () => {
+  test('of the smallest spec', () => {
+    expect(resolve(MINIMAL)).toEqual({
+      name: 'web',
+      rootfs: { path: '/srv/web', createMissing: false, overlay: 'none', allowSharedSuperblock: false },
+      init: '/sbin/init',
+      args: [],
+      type: 'lxc',
+      environment: {},
+      hostname: 'web',
+      idmap: RANGE,
+      devices: { mknod: 'any', size: 500_000 },
+      sys: 'ro',
+      cgroups: { layout: 'auto' },
+      limits: { memory: null, pids: null },
+      rlimits: {},
+      oomScoreAdj: 0,
+      signals: { halt: null, reboot: null },
+      console: { ring: 131_072, controlling: true, rows: 24, cols: 80 },
+    });
+    expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
+  });
+
+  test('rootfs as a string and as an object with only a path mean the same', () => {
+    expect(resolve({ name: 'web', rootfs: { path: '/srv/web' } })).toEqual(resolve(MINIMAL));
+  });
+
+  test('a field that is there but undefined is as one left out', () => {
+    const fields = [
+      'init',
+      'args',
+      'type',
+      'environment',
+      'hostname',
+      'privileged',
+      'idmap',
+      'devices',
+      'sys',
+      'cgroups',
+      'limits',
+      'rlimits',
+      'oomScoreAdj',
+      'signals',
+      'console',
+    ];
+    const input = { ...MINIMAL, ...Object.fromEntries(fields.map(field => [field, undefined])) };
+    expect(resolve(input)).toEqual(resolve(MINIMAL));
+  });
+
+  test('ids are allocated once, and only for an unprivileged container without an idmap of its own', () => {
+    const asked: unknown[] = [];
+    const allocate = () => {
+      asked.push(1);
+      return RANGE;
+    };
+    expect(resolveSpec({ ...MINIMAL, privileged: true }, allocate).idmap).toBeNull();
+    expect(resolveSpec({ ...MINIMAL, idmap: { first: 9, count: 3 } }, allocate).idmap).toEqual({ first: 9, count: 3 });
+    expect(() => resolveSpec({ ...MINIMAL, init: 'x' }, allocate)).toThrow();
+    expect(asked).toEqual([]);
+    expect(resolveSpec({ ...MINIMAL, privileged: false }, allocate).idmap).toEqual(RANGE);
+    expect(asked).toHaveLength(1);
+  });
+
+  test('a resolved spec shares nothing with the input: a later change of the input is no change of the spec', () => {
+    const input = {
+      ...MINIMAL,
+      rootfs: { path: '/srv/web' },
+      args: ['a'],
+      environment: { A: '1' },
+      idmap: { first: 5, count: 5 },
+      rlimits: { nofile: { soft: 1, hard: 2 } },
+    };
+    const spec = resolve(input);
+    const before = structuredClone(spec);
+    input.rootfs.path = '/etc';
+    input.args.push('b');
+    input.environment.A = '2';
+    input.idmap.first = 1;
+    input.rlimits.nofile.soft = 2;
+    expect(spec).toEqual(before);
+  });
+});
+
+describe('unknown keys, at every level', () => {
+  const levels: [string, (key: string) => unknown][] = [
+    ['', key => ({ ...MINIMAL, [key]: 1 })],
+    ['rootfs.', key => ({ ...MINIMAL, rootfs: { path: '/srv/web', [key]: 1 } })],
+    ['idmap.', key => ({ ...MINIMAL, idmap: { first: 1, count: 1, [key]: 1 } })],
+    ['devices.', key => ({ ...MINIMAL, devices: { [key]: 1 } })],
+    ['cgroups.', key => ({ ...MINIMAL, cgroups: { [key]: 1 } })],
+    ['limits.', key => ({ ...MINIMAL, limits: { [key]: 1 } })],
+    ['rlimits.', key => ({ ...MINIMAL, rlimits: { [key]: { soft: 1, hard: 1 } } })],
+    ['rlimits.nofile.', key => ({ ...MINIMAL, rlimits: { nofile: { soft: 1, hard: 1, [key]: 1 } } })],
+    ['signals.', key => ({ ...MINIMAL, signals: { [key]: 1 } })],
+    ['console.', key => ({ ...MINIMAL, console: { [key]: 1 } })],
+  ];
+  describe.each(levels)('%s…', (prefix, make) => {
+    test.each(['memry', 'Name', 'constructor', 'toString', 'hasOwnProperty', ''])('%j', key => {
+      refused(make(key), `${prefix}${key}`, /is not a known key$/);
+    });
+  });
+
+  test('__proto__ as a key of JSON', () => {
+    refused(JSON.parse('{"name":"web","rootfs":"/r","__proto__":{"privileged":true}}'), '__proto__', /not a known key/);
+  });
+});
+
+const WRONG_FOR: Readonly<Record<string, readonly unknown[]>> = {
+  string: [5, true, null, {}, []],
+  path: [5, true, null, [], {}],
+  number: ['5', true, null, {}, []],
+  boolean: ['true', 1, 0, null, {}, []],
+  object: ['x', 5, true, null, [], [1], new Date(0), new Map()],
+  array: ['x', 5, null, {}, true],
+  word: ['x', 5, null, {}, [], true],
+};
+
+describe('wrong types', () => {
+  const cases: [string, keyof typeof WRONG_FOR, RegExp, (value: unknown) => unknown][] = [
+    ['name', 'string', /must be a string/, name => ({ ...MINIMAL, name })],
+    ['init', 'path', /must be a string/, init => ({ ...MINIMAL, init })],
+    ['args', 'array', /must be a list of strings/, args => ({ ...MINIMAL, args })],
+    ['args.1', 'string', /must be a string/, value => ({ ...MINIMAL, args: ['a', value] })],
+    ['type', 'string', /must be a string/, type => ({ ...MINIMAL, type })],
+    ['environment', 'object', /must be an object/, environment => ({ ...MINIMAL, environment })],
+    ['environment.A', 'string', /must be a string/, A => ({ ...MINIMAL, environment: { A } })],
+    ['hostname', 'string', /must be a string/, hostname => ({ ...MINIMAL, hostname })],
+    ['privileged', 'boolean', /must be true or false/, privileged => ({ ...MINIMAL, privileged })],
+    ['idmap', 'object', /must be an object/, idmap => ({ ...MINIMAL, idmap })],
+    ['idmap.first', 'number', /must be a number/, first => ({ ...MINIMAL, idmap: { first, count: 1 } })],
+    ['idmap.count', 'number', /must be a number/, count => ({ ...MINIMAL, idmap: { first: 1, count } })],
+    ['devices', 'object', /must be an object/, devices => ({ ...MINIMAL, devices })],
+    ['devices.mknod', 'word', /must be any or table/, mknod => ({ ...MINIMAL, devices: { mknod } })],
+    ['devices.size', 'number', /must be a number/, size => ({ ...MINIMAL, devices: { size } })],
+    ['sys', 'word', /must be ro or rw/, sys => ({ ...MINIMAL, sys })],
+    ['cgroups', 'object', /must be an object/, cgroups => ({ ...MINIMAL, cgroups })],
+    ['cgroups.layout', 'word', /must be auto, unified/, layout => ({ ...MINIMAL, cgroups: { layout } })],
+    ['limits', 'object', /must be an object/, limits => ({ ...MINIMAL, limits })],
+    ['limits.memory', 'number', /must be a number/, memory => ({ ...MINIMAL, limits: { memory } })],
+    ['limits.pids', 'number', /must be a number/, pids => ({ ...MINIMAL, limits: { pids } })],
+    ['rlimits', 'object', /must be an object/, rlimits => ({ ...MINIMAL, rlimits })],
+    ['rlimits.core', 'object', /must be an object/, core => ({ ...MINIMAL, rlimits: { core } })],
+    [
+      'rlimits.core.soft',
+      'number',
+      /must be a whole number of at least 0, or unlimited/,
+      soft => ({ ...MINIMAL, rlimits: { core: { soft, hard: 9 } } }),
+    ],
+    [
+      'rlimits.core.hard',
+      'number',
+      /must be a whole number of at least 0, or unlimited/,
+      hard => ({ ...MINIMAL, rlimits: { core: { soft: 0, hard } } }),
+    ],
+    ['oomScoreAdj', 'number', /must be a number/, oomScoreAdj => ({ ...MINIMAL, oomScoreAdj })],
+    ['signals', 'object', /must be an object/, signals => ({ ...MINIMAL, signals })],
+    ['console', 'object', /must be an object/, console => ({ ...MINIMAL, console })],
+    ['console.ring', 'number', /must be a number/, ring => ({ ...MINIMAL, console: { ring } })],
+    [
+      'console.controlling',
+      'boolean',
+      /must be true or false/,
+      controlling => ({ ...MINIMAL, console: { controlling } }),
+    ],
+    ['console.rows', 'number', /must be a number/, rows => ({ ...MINIMAL, console: { rows } })],
+    ['console.cols', 'number', /must be a number/, cols => ({ ...MINIMAL, console: { cols } })],
+    [
+      'rootfs.createMissing',
+      'boolean',
+      /must be true or false/,
+      createMissing => ({ ...MINIMAL, rootfs: { path: '/r', createMissing } }),
+    ],
+    [
+      'rootfs.overlay',
+      'word',
+      /must be none or ephemeral/,
+      overlay => ({ ...MINIMAL, rootfs: { path: '/r', overlay } }),
+    ],
+    ['rootfs.path', 'path', /must be a string/, path => ({ ...MINIMAL, rootfs: { path } })],
+  ];
+  test.each(cases)('%s', (field, kind, reason, make) => {
+    for (const value of WRONG_FOR[kind] ?? []) refused(make(value), field, reason);
+  });
+
+  test.each([undefined, null, 'x', 5, true, [], [MINIMAL], new Date(0)])('the whole spec is %j', input => {
+    refused(input, '', /^the spec: must be an object$/);
+  });
+
+  test.each([5, null, true, [], ['/a'], new Map()])('rootfs is %j', rootfs => {
+    refused({ ...MINIMAL, rootfs }, 'rootfs', /must be an absolute path or an object with a path/);
+  });
+});
+
+describe('what is missing', () => {
+  test.each([
+    ['name', { rootfs: '/r' }],
+    ['rootfs', { name: 'web' }],
+    ['rootfs.path', { name: 'web', rootfs: {} }],
+    ['idmap.first', { ...MINIMAL, idmap: { count: 1 } }],
+    ['idmap.count', { ...MINIMAL, idmap: { first: 1 } }],
+    ['rlimits.nofile.soft', { ...MINIMAL, rlimits: { nofile: { hard: 1 } } }],
+    ['rlimits.nofile.hard', { ...MINIMAL, rlimits: { nofile: { soft: 1 } } }],
+  ])('%s', (field, input) => {
+    refused(input, field, /is missing$/);
+  });
+});
+
+describe('names', () => {
+  test.each([
+    ['empty', ''],
+    ['a slash', 'a/b'],
+    ['a leading slash', '/a'],
+    ['..', '..'],
+    ['.', '.'],
+    ['a dot', 'a.b'],
+    ['NUL', 'a\0b'],
+    ['300 characters', 'a'.repeat(300)],
+    ['64 characters', 'a'.repeat(64)],
+    ['a leading hyphen', '-a'],
+    ['a trailing hyphen', 'a-'],
+    ['a newline at the end', 'a\n'],
+    ['a blank', 'a b'],
+    ['a letter outside ASCII', 'ä'],
+    ['an underscore', 'a_b'],
+  ])('%s', (_, name) => {
+    refused({ ...MINIMAL, name }, 'name', /1 to 63 letters, digits and hyphens/);
+    expect(isContainerName(name)).toBe(false);
+  });
+
+  test.each(['a', 'A', '0', 'web-1', 'a--b', 'a'.repeat(63)])('%s is one', name => {
+    expect(resolve({ ...MINIMAL, name })).toMatchObject({ name, hostname: name });
+  });
+
+  test('the rule says what the pattern does', () => {
+    const letters = fc.stringMatching(/^[A-Za-z0-9-]{1,70}$/);
+    expect(NAME_RULE).toContain('63');
+    fc.assert(
+      fc.property(letters, name => {
+        const good = name.length <= 63 && !name.startsWith('-') && !name.endsWith('-');
+        expect(isContainerName(name)).toBe(good);
+      }),
+    );
+  });
+});
+
+describe('paths', () => {
+  const places: [string, (path: string) => unknown][] = [
+    ['rootfs', rootfs => ({ ...MINIMAL, rootfs })],
+    ['rootfs.path', path => ({ ...MINIMAL, rootfs: { path } })],
+    ['init', init => ({ ...MINIMAL, init })],
+  ];
+  describe.each(places)('%s', (field, make) => {
+    test.each(['srv/web', './web', '../web', '~', ' /web', 'C:\\web', ''])('relative: %j', path => {
+      refused(make(path), field, /must be an absolute path/);
+    });
+
+    test('NUL', () => refused(make('/a\0b'), field, /must not contain a NUL byte/));
+
+    test('longer than the kernel takes, in bytes', () => {
+      refused(make(`/${'a'.repeat(4095)}`), field, /at most 4095 bytes/);
+      refused(make(`/${'é'.repeat(2048)}`), field, /at most 4095 bytes/);
+      expect(() => resolve(make(`/${'é'.repeat(2047)}`))).not.toThrow();
+    });
+  });
+});
+
+describe('arguments and environment', () => {
+  test('NUL is refused: execve would cut the string there', () => {
+    refused({ ...MINIMAL, args: ['a', 'b\0c'] }, 'args.1', /NUL/);
+    refused({ ...MINIMAL, environment: { A: 'b\0c' } }, 'environment.A', /NUL/);
+    refused({ ...MINIMAL, environment: { 'A\0': 'b' } }, 'environment.A\0', /must be a variable name/);
+  });
+
+  test.each(['', 'A B', 'A=B', '1A', 'A-B', 'Ä', 'A\n'])('%j is no variable name', name => {
+    refused({ ...MINIMAL, environment: { [name]: 'x' } }, `environment.${name}`, /must be a variable name/);
+  });
+
+  test('ENV-52 container= cannot be overridden: type is for that', () => {
+    refused({ ...MINIMAL, environment: { A: '1', container: 'docker' } }, 'environment.container', /use type/);
+    expect(resolve({ ...MINIMAL, type: 'oci', environment: { CONTAINER: 'x' } }).environment).toEqual({
+      CONTAINER: 'x',
+    });
+  });
+
+  test('variables named like parts of every object are kept, not dropped', () => {
+    const environment = JSON.parse('{"constructor":"a","prototype":"b","__proto__":"c","toString":"d"}') as unknown;
+    expect(Object.entries(resolve({ ...MINIMAL, environment }).environment)).toEqual([
+      ['constructor', 'a'],
+      ['prototype', 'b'],
+      ['__proto__', 'c'],
+      ['toString', 'd'],
+    ]);
+  });
+
+  test.each(['', 'Docker', 'a b', 'a\0', 'x'.repeat(33), 'a=b'])('type %j', type => {
+    refused({ ...MINIMAL, type }, 'type', /must be a short lower-case word/);
+  });
+
+  test.each(['', '-a', 'a-', 'a_b', 'a b', 'a\0', 'a'.repeat(65), 'a.', '.a'])('hostname %j', hostname => {
+    refused({ ...MINIMAL, hostname }, 'hostname', /must be a host name/);
+  });
+});
+
+describe('numbers', () => {
+  test.each([
+    ['limits.memory', 0, (memory: number) => ({ ...MINIMAL, limits: { memory } })],
+    ['limits.pids', 0, (pids: number) => ({ ...MINIMAL, limits: { pids } })],
+    ['devices.size', 0, (size: number) => ({ ...MINIMAL, devices: { size } })],
+    ['idmap.first', 0, (first: number) => ({ ...MINIMAL, idmap: { first, count: 1 } })],
+    ['idmap.count', 0, (count: number) => ({ ...MINIMAL, idmap: { first: 1, count } })],
+    ['oomScoreAdj', -1001, (oomScoreAdj: number) => ({ ...MINIMAL, oomScoreAdj })],
+    ['console.ring', -1, (ring: number) => ({ ...MINIMAL, console: { ring } })],
+    ['console.rows', 0, (rows: number) => ({ ...MINIMAL, console: { rows } })],
+    ['console.cols', 0, (cols: number) => ({ ...MINIMAL, console: { cols } })],
+  ] as const)('%s: too small, fractional, not finite, beyond what a number holds exactly', (field, tooSmall, make) => {
+    refused(make(tooSmall), field, /must be at least/);
+    expect(() => resolve(make(tooSmall + 1))).not.toThrow();
+    refused(make(1.5), field, /must be a whole number/);
+    refused(make(Number.NaN), field, /must be a/);
+    refused(make(Number.POSITIVE_INFINITY), field, /must be a/);
+    refused(make(2 ** 53), field, /must be a/);
+  });
+
+  test.each([
+    ['oomScoreAdj', 1001, (oomScoreAdj: number) => ({ ...MINIMAL, oomScoreAdj })],
+    ['console.rows', 65_536, (rows: number) => ({ ...MINIMAL, console: { rows } })],
+    ['console.ring', 64 * 1024 * 1024 + 1, (ring: number) => ({ ...MINIMAL, console: { ring } })],
+    ['idmap.first', 0xffff_ffff, (first: number) => ({ ...MINIMAL, idmap: { first, count: 1 } })],
+  ] as const)('%s: too large', (field, tooLarge, make) => {
+    refused(make(tooLarge), field, /must be at most/);
+    expect(() => resolve(make(tooLarge - 1))).not.toThrow();
+  });
+});
+
+describe('id maps', () => {
+  test('a privileged container has none', () => {
+    const error = expectError(
+      () => resolve({ ...MINIMAL, privileged: true, idmap: { first: 1, count: 1 } }),
+      'SPEC_INVALID',
+      'idmap',
+    );
+    expect(error.message).toContain('no user namespace');
+    expect(error.hint).toContain('privileged');
+    expect(resolve({ ...MINIMAL, privileged: false, idmap: { first: 1, count: 1 } }).idmap).toEqual({
+      first: 1,
+      count: 1,
+    });
+  });
+
+  test('the range ends before the id that means nobody asked (2^32 - 1)', () => {
+    expect(resolve({ ...MINIMAL, idmap: { first: 0xffff_0000, count: 0xffff } }).idmap).toEqual({
+      first: 0xffff_0000,
+      count: 0xffff,
+    });
+    expectError(
+      () => resolve({ ...MINIMAL, idmap: { first: 0xffff_0000, count: 0x10000 } }),
+      'SPEC_INVALID',
+      'idmap.count',
+    );
+  });
+});
+
+describe('resource limits', () => {
+  test('a soft limit above the hard one is refused: the kernel would say EINVAL in the middle of a start', () => {
+    refused(
+      { ...MINIMAL, rlimits: { nofile: { soft: 2, hard: 1 } } },
+      'rlimits.nofile',
+      /soft limit above the hard one/,
+    );
+    refused(
+      { ...MINIMAL, rlimits: { nofile: { soft: 'unlimited', hard: 1 } } },
+      'rlimits.nofile',
+      /soft limit above the hard one/,
+    );
+    for (const limit of [
+      { soft: 1, hard: 1 },
+      { soft: 'unlimited', hard: 'unlimited' },
+      { soft: 0, hard: 'unlimited' },
+    ]) {
+      expect(resolve({ ...MINIMAL, rlimits: { nofile: limit } }).rlimits).toEqual({ nofile: limit });
+    }
+  });
+
+  test("each of the kernel's names is taken", () => {
+    for (const name of RLIMIT_NAMES) {
+      expect(resolve({ ...MINIMAL, rlimits: { [name]: { soft: 0, hard: 0 } } }).rlimits).toEqual({
+        [name]: { soft: 0, hard: 0 },
+      });
+    }
+  });
+
+  test.each([-1, 1.5, Number.NaN, 'Unlimited', 'infinity', ''])('%j is no limit', value => {
+    refused({ ...MINIMAL, rlimits: { cpu: { soft: value, hard: 9 } } }, 'rlimits.cpu.soft', /or unlimited/);
+  });
+});
+
+describe('signals', () => {
+  test.each(['FOO', 'SIGFOO', '', 'SIGRTMIN+31', 'SIGRTMIN-1', '0', '65', 0, 65, -1, 1.5, Number.NaN])(
+    '%j is none',
+    value => {
+      refused({ ...MINIMAL, signals: { halt: value } }, 'signals.halt', /must be a signal/);
+      refused({ ...MINIMAL, signals: { reboot: value } }, 'signals.reboot', /must be a signal/);
+    },
+  );
+
+  test.each([null, {}, [], true])('%j is neither name nor number', value => {
+    refused({ ...MINIMAL, signals: { halt: value } }, 'signals.halt', /must be a signal name or number/);
+  });
+
+  test.each(['SIGTERM', 'term', 'SIGRTMIN+3', '15', 15, 64])('%j is one, and kept as it was written', value => {
+    expect(resolve({ ...MINIMAL, signals: { halt: value } }).signals).toEqual({ halt: value, reboot: null });
+  });
+});
+
+describe('properties', () => {
+  test('arbitrary JSON is either a spec or a CaissonError that names a field', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), input => {
+        const error = errorOf(() => parseSpecInput(input));
+        expect(error.code).toBe('SPEC_INVALID');
+        expect(typeof error.field).toBe('string');
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('a good spec with one field replaced by arbitrary JSON: accepted, or an error at or below that field', () => {
+    const fields = [
+      'name',
+      'rootfs',
+      'init',
+      'args',
+      'type',
+      'environment',
+      'hostname',
+      'privileged',
+      'idmap',
+      'devices',
+      'sys',
+      'cgroups',
+      'limits',
+      'rlimits',
+      'oomScoreAdj',
+      'signals',
+      'console',
+    ];
+    fc.assert(
+      fc.property(specInput, fc.constantFrom(...fields), fc.jsonValue(), (input, field, value) => {
+        try {
+          parseSpecInput({ ...input, [field]: value });
+        } catch (error) {
+          if (!CaissonError.is(error)) throw error;
+          expect(error.field === field || error.field?.startsWith(`${field}.`), `${error.field} for ${field}`).toBe(
+            true,
+          );
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('what is valid resolves, changes nothing of the input, and reads the same after JSON', () => {
+    fc.assert(
+      fc.property(specInput, input => {
+        const before = structuredClone(input);
+        const spec = resolve(deepFreeze(input));
+        expect(input).toEqual(before);
+        expect(resolve(JSON.parse(JSON.stringify(input)))).toEqual(spec);
+        expect(spec.name).toBe(input.name);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('any unknown key is refused by name', () => {
+    const known = new Set([
+      'name',
+      'rootfs',
+      'init',
+      'args',
+      'type',
+      'environment',
+      'hostname',
+      'privileged',
+      'idmap',
+      'devices',
+      'sys',
+      'cgroups',
+      'limits',
+      'rlimits',
+      'oomScoreAdj',
+      'signals',
+      'console',
+    ]);
+    fc.assert(
+      fc.property(fc.string(), fc.jsonValue(), (key, value) => {
+        fc.pre(!known.has(key));
+        const input = Object.defineProperty({ ...MINIMAL }, key, { value, enumerable: true });
+        expect(errorOf(() => parseSpecInput(input)).field).toBe(key);
+      }),
+    );
+  });
+});

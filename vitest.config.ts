@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests run against the built package (dist): the worker threads load real JavaScript files,
+// and the coverage of worker threads is collected by Node itself (NODE_V8_COVERAGE), see scripts/test.sh.
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    // Integration tests compare mounts, cgroups and links of the whole machine before and after: one file at a time.
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    server: { deps: { external: [/\/dist\//] } },
+  },
+});
