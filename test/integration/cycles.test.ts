@@ -12,6 +12,9 @@ const rig = useRig();
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
+/** MiB in 50 cycles: 60 KiB a cycle. */
+const LEAK = 3;
+
 /** Resident memory in MiB, garbage collected. */
 async function resident(): Promise<number> {
   for (let round = 0; round < 3; round++) {
@@ -33,11 +36,17 @@ describe.each(MODES)('%s', mode => {
     };
     for (let cycle = 0; cycle < 25; cycle++) await life();
     const before = snapshot();
-    const memory = await resident();
-    for (let cycle = 0; cycle < 50; cycle++) await life();
-    const grown = (await resident()) - memory;
-    console.log(`${mode}: 50 cycles, resident memory ${grown >= 0 ? '+' : ''}${grown.toFixed(1)} MiB`);
-    expect(grown, 'MiB of resident memory').toBeLessThan(8);
+    // A leak grows in every round; the heaps of V8 and of the allocator take what they want once, now or later.
+    const rounds: number[] = [];
+    do {
+      const memory = await resident();
+      for (let cycle = 0; cycle < 50; cycle++) await life();
+      rounds.push((await resident()) - memory);
+    } while (Math.min(...rounds) >= LEAK && rounds.length < 5);
+    console.log(
+      `${mode}: resident memory over rounds of 50 cycles: ${rounds.map(mib => mib.toFixed(1)).join(', ')} MiB`,
+    );
+    expect(Math.min(...rounds), 'MiB of resident memory in 50 cycles').toBeLessThan(LEAK);
     expect(await settledDifference(before)).toBe('');
   });
 });
