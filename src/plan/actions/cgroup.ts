@@ -1,0 +1,19 @@
+/** Cgroups and the device policy on them. Done by a worker thread, in the host's namespaces. */
+
+export type CgroupAction =
+  | { readonly op: 'cpuset.inherit'; readonly path: string }
+  | { readonly op: 'cgroup.remove'; readonly path: string; readonly timeoutMs: number }
+  | { readonly op: 'policy.bpf'; readonly cgroup: string; readonly program: readonly number[] }
+  | {
+      readonly op: 'cgroup.freeze';
+      readonly path: string;
+      readonly version: 1 | 2;
+      readonly frozen: boolean;
+      readonly timeoutMs: number;
+    }
+  | {
+      readonly op: 'cgroup.kill';
+      readonly paths: readonly string[];
+      readonly v2: string | null;
+      readonly timeoutMs: number;
+    };

@@ -1,0 +1,29 @@
+/** The child's birth, and what is set on it from outside. Done by a worker thread, in the host's namespaces. */
+import type { RlimitName } from '../../spec/rlimits.js';
+import type { IdMapEntry, Register } from './register.js';
+
+export type ChildAction =
+  | { readonly op: 'socketpair'; readonly save: readonly [Register, Register] }
+  | {
+      readonly op: 'launch';
+      readonly namespaces: readonly string[];
+      readonly sync: Register;
+      readonly cgroup: Register | null;
+      readonly save: { readonly pid: Register; readonly pidfd: Register };
+    }
+  | { readonly op: 'sync.close'; readonly sync: Register }
+  | { readonly op: 'kill'; readonly pidfd: Register }
+  | { readonly op: 'record'; readonly path: string; readonly pid: Register }
+  | {
+      readonly op: 'idmap.write';
+      readonly pid: Register;
+      readonly uid: readonly IdMapEntry[];
+      readonly gid: readonly IdMapEntry[];
+    }
+  | {
+      readonly op: 'rlimits';
+      readonly pid: Register;
+      readonly limits: Readonly<Partial<Record<RlimitName, readonly [number | null, number | null]>>>;
+    }
+  | { readonly op: 'oom'; readonly pid: Register; readonly adj: number }
+  | { readonly op: 'dumpable'; readonly value: number };

@@ -1,0 +1,40 @@
+/** Done by the container's first process before its exec: no stack, no libc, raw system calls only. */
+import type { Register } from './register.js';
+
+export type InitAction =
+  | { readonly op: 'write'; readonly fd: Register; readonly text: string }
+  | { readonly op: 'unshare'; readonly flags: readonly string[] }
+  | {
+      readonly op: 'mount';
+      readonly source: string | null;
+      readonly target: string;
+      readonly fstype: string | null;
+      readonly flags: readonly string[];
+      readonly data?: string;
+    }
+  | { readonly op: 'move_mount'; readonly mount: Register; readonly target: string }
+  | { readonly op: 'umount'; readonly target: string; readonly flags: readonly string[] }
+  | { readonly op: 'fchdir'; readonly fd: Register }
+  | { readonly op: 'chdir'; readonly path: string }
+  | { readonly op: 'pivot_root'; readonly newRoot: string; readonly putOld: string }
+  | { readonly op: 'mkdir'; readonly path: string; readonly mode: number }
+  | { readonly op: 'symlink'; readonly path: string; readonly target: string }
+  | { readonly op: 'link.up'; readonly name: string }
+  | { readonly op: 'sethostname'; readonly name: string }
+  | { readonly op: 'setsid' }
+  | { readonly op: 'dup'; readonly fd: Register; readonly to: number }
+  | { readonly op: 'controlling_tty' }
+  | { readonly op: 'capabilities'; readonly keep: readonly string[]; readonly drop: readonly string[] }
+  | { readonly op: 'identity'; readonly uid: number; readonly gid: number }
+  | { readonly op: 'umask'; readonly mask: number }
+  | { readonly op: 'default_signals'; readonly signals: readonly string[] }
+  | { readonly op: 'unblock_signals' }
+  | { readonly op: 'close_on_exec'; readonly from: number }
+  | { readonly op: 'execve'; readonly path: string; readonly argv: readonly string[]; readonly env: readonly string[] };
+
+/** The descriptor registers an init action uses: these must be handed to the child. */
+export function usedDescriptors(action: InitAction): Register[] {
+  if (action.op === 'move_mount') return [action.mount];
+  if ('fd' in action) return [action.fd];
+  return [];
+}

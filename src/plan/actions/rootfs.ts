@@ -1,0 +1,23 @@
+/** Making the root file system's mount. Done by a worker thread, in the host's namespaces. */
+import type { Register } from './register.js';
+
+export type RootfsAction =
+  | { readonly op: 'rootfs.open'; readonly path: string; readonly save: Register }
+  | {
+      readonly op: 'rootfs.check';
+      readonly dir: Register;
+      readonly path: string;
+      readonly init: string;
+      readonly createMissing: boolean;
+      readonly owner: number | null;
+    }
+  | { readonly op: 'rootfs.clone'; readonly dir: Register; readonly save: Register }
+  | {
+      readonly op: 'rootfs.overlay';
+      readonly lower: Register;
+      readonly scratch: string;
+      readonly owner: number;
+      readonly save: Register;
+    }
+  | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }
+  | { readonly op: 'mount.idmap'; readonly mount: Register; readonly userns: Register };

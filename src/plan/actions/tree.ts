@@ -1,0 +1,62 @@
+/** File systems of the container, made detached and filled through descriptors: no path of the container is walked. Done by a worker thread, in the host's namespaces. */
+import type { Register } from './register.js';
+
+export type TreeAction =
+  | {
+      readonly op: 'fs.mount';
+      readonly fstype: string;
+      readonly options: Readonly<Record<string, string>>;
+      readonly attributes: readonly string[];
+      readonly save: Register;
+    }
+  | {
+      readonly op: 'tree.mkdir';
+      readonly dir: Register;
+      readonly path: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.mknod';
+      readonly dir: Register;
+      readonly path: string;
+      readonly major: number;
+      readonly minor: number;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.file';
+      readonly dir: Register;
+      readonly path: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.symlink';
+      readonly dir: Register;
+      readonly path: string;
+      readonly target: string;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.chown';
+      readonly dir: Register;
+      readonly path: string;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | { readonly op: 'bind.open'; readonly path: string; readonly save: Register }
+  | {
+      readonly op: 'pty.open';
+      readonly devpts: Register;
+      readonly rows: number;
+      readonly cols: number;
+      readonly uid: number;
+      readonly gid: number;
+      readonly save: { readonly master: Register; readonly slave: Register };
+    };

@@ -1,0 +1,43 @@
+/** Executors of the actions on files of the host. */
+import { mkdirSync, rmSync } from 'node:fs';
+import type { FileAction } from '../../plan/actions/files.js';
+import { AT, flagsOf, O } from '../../syscalls/abi/constants.js';
+import { chownat, close, duplicate, mkdirat, openat, rmdir, unlink, writeFd, writeFile } from '../../syscalls/fs.js';
+import type { Executors } from './executors.js';
+
+export const FILE_ACTIONS: Executors<FileAction> = {
+  mkdir: action => mkdirat(AT.AT_FDCWD, action.path, action.mode),
+  mkdirs: action => {
+    mkdirSync(action.path, { recursive: true, mode: action.mode });
+  },
+  rmdir: action => rmdir(action.path),
+  // Node's rm never follows a symlink, and the payload that could swap one in is dead.
+  rmtree: action => rmSync(action.path, { recursive: true, force: true }),
+  open: (action, context) => context.set(action.save, openat(AT.AT_FDCWD, action.path, flagsOf(O, action.flags))),
+  close: (action, context) => {
+    for (const register of action.registers) {
+      const fd = context.registers[register];
+      if (fd === undefined) continue;
+      context.clear(register);
+      close(fd);
+    }
+  },
+  write: action => writeFile(action.path, action.text),
+  'write.lines': action => {
+    const fd = openat(AT.AT_FDCWD, action.path, O.O_WRONLY);
+    try {
+      for (const line of action.lines) writeFd(fd, line, `${action.path} <- ${line}`);
+    } finally {
+      close(fd);
+    }
+  },
+  chown: action => chownat(AT.AT_FDCWD, action.path, action.uid, action.gid),
+  raise: (action, context) => {
+    for (const register of action.registers) {
+      const fd = context.get(register);
+      context.set(register, duplicate(fd, action.from));
+      close(fd);
+    }
+  },
+  unlink: action => unlink(action.path),
+};

@@ -1,0 +1,20 @@
+/** Executors of the actions of the root file system. */
+import type { RootfsAction } from '../../plan/actions/rootfs.js';
+import { AT, O } from '../../syscalls/abi/constants.js';
+import { openat } from '../../syscalls/fs.js';
+import { cloneTree } from '../../syscalls/mount.js';
+import type { Executors } from './executors.js';
+import { checkRootfs, mapOwners, openRootfs, overlay } from './rootfs.js';
+
+export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
+  'rootfs.open': (action, context) => context.set(action.save, openRootfs(action.path)),
+  'rootfs.check': (action, context) => {
+    context.notices.push(...checkRootfs(context.get(action.dir), action));
+  },
+  'rootfs.clone': (action, context) => context.set(action.save, cloneTree(context.get(action.dir), '')),
+  'rootfs.overlay': (action, context) =>
+    context.set(action.save, overlay(context.get(action.lower), action.scratch, action.owner)),
+  'userns.open': (action, context) =>
+    context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
+  'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),
+};
