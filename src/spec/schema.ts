@@ -48,6 +48,12 @@ export const containerSpecSchema = object({
     }),
   ),
   rlimits: v.optional(rlimits),
+  security: v.optional(
+    object({
+      /** Containers can be started inside: nothing of /proc is hidden, since a user namespace must see all of it. */
+      nesting: v.optional(flag),
+    }),
+  ),
   oomScoreAdj: v.optional(whole(-1000, 1000)),
   signals: v.optional(object({ halt: v.optional(signal), reboot: v.optional(signal) })),
   console: v.optional(

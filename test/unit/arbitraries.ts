@@ -44,6 +44,7 @@ export const specInput = fc
       cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),
       limits: fc.record({ memory: fc.integer({ min: 1 }), pids: fc.integer({ min: 1 }) }, optional),
       rlimits: fc.record(Object.fromEntries(RLIMIT_NAMES.map(limit => [limit, rlimit])), optional),
+      security: fc.record({ nesting: fc.boolean() }, optional),
       oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
       signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),
       console: fc.record(

@@ -5,10 +5,12 @@ import { DEFAULT_CONSOLE_RING, DEFAULT_DEV_SIZE, resolveSpec } from '#src/spec/c
 import { CaissonError } from '#src/spec/errors.js';
 import { isContainerName, NAME_RULE } from '#src/spec/names.js';
 import { RLIMIT_NAMES } from '#src/spec/rlimits.js';
-import { parseSpecInput } from '#src/spec/schema.js';
+import { containerSpecSchema, parseSpecInput } from '#src/spec/schema.js';
 import { specInput } from './arbitraries.js';
 import { deepFreeze, errorOf, expectError, RANGE } from './kit.js';
 
+/** Every key that a spec may have at its top. */
+const FIELDS = Object.keys(containerSpecSchema.pipe[1].entries);
 const MINIMAL = { name: 'web', rootfs: '/srv/web' };
 const resolve = (input: unknown) => resolveSpec(input, () => RANGE);
 
@@ -37,6 +39,7 @@ describe('defaults', () => {
       cgroups: { layout: 'auto' },
       limits: { memory: null, pids: null },
       rlimits: {},
+      security: { nesting: false },
       oomScoreAdj: 0,
       signals: { halt: null, reboot: null },
       console: { ring: 131_072, controlling: true, rows: 24, cols: 80 },
@@ -49,23 +52,7 @@ describe('defaults', () => {
   });
 
   test('a field that is there but undefined is as one left out', () => {
-    const fields = [
-      'init',
-      'args',
-      'type',
-      'environment',
-      'hostname',
-      'privileged',
-      'idmap',
-      'devices',
-      'sys',
-      'cgroups',
-      'limits',
-      'rlimits',
-      'oomScoreAdj',
-      'signals',
-      'console',
-    ];
+    const fields = FIELDS.filter(field => field !== 'name' && field !== 'rootfs');
     const input = { ...MINIMAL, ...Object.fromEntries(fields.map(field => [field, undefined])) };
     expect(resolve(input)).toEqual(resolve(MINIMAL));
   });
@@ -114,6 +101,7 @@ describe('unknown keys, at every level', () => {
     ['limits.', key => ({ ...MINIMAL, limits: { [key]: 1 } })],
     ['rlimits.', key => ({ ...MINIMAL, rlimits: { [key]: { soft: 1, hard: 1 } } })],
     ['rlimits.nofile.', key => ({ ...MINIMAL, rlimits: { nofile: { soft: 1, hard: 1, [key]: 1 } } })],
+    ['security.', key => ({ ...MINIMAL, security: { [key]: 1 } })],
     ['signals.', key => ({ ...MINIMAL, signals: { [key]: 1 } })],
     ['console.', key => ({ ...MINIMAL, console: { [key]: 1 } })],
   ];
@@ -175,6 +163,8 @@ describe('wrong types', () => {
       /must be a whole number of at least 0, or unlimited/,
       hard => ({ ...MINIMAL, rlimits: { core: { soft: 0, hard } } }),
     ],
+    ['security', 'object', /must be an object/, security => ({ ...MINIMAL, security })],
+    ['security.nesting', 'boolean', /must be true or false/, nesting => ({ ...MINIMAL, security: { nesting } })],
     ['oomScoreAdj', 'number', /must be a number/, oomScoreAdj => ({ ...MINIMAL, oomScoreAdj })],
     ['signals', 'object', /must be an object/, signals => ({ ...MINIMAL, signals })],
     ['console', 'object', /must be an object/, console => ({ ...MINIMAL, console })],
@@ -448,27 +438,8 @@ describe('properties', () => {
   });
 
   test('a good spec with one field replaced by arbitrary JSON: accepted, or an error at or below that field', () => {
-    const fields = [
-      'name',
-      'rootfs',
-      'init',
-      'args',
-      'type',
-      'environment',
-      'hostname',
-      'privileged',
-      'idmap',
-      'devices',
-      'sys',
-      'cgroups',
-      'limits',
-      'rlimits',
-      'oomScoreAdj',
-      'signals',
-      'console',
-    ];
     fc.assert(
-      fc.property(specInput, fc.constantFrom(...fields), fc.jsonValue(), (input, field, value) => {
+      fc.property(specInput, fc.constantFrom(...FIELDS), fc.jsonValue(), (input, field, value) => {
         try {
           parseSpecInput({ ...input, [field]: value });
         } catch (error) {
@@ -496,25 +467,7 @@ describe('properties', () => {
   });
 
   test('any unknown key is refused by name', () => {
-    const known = new Set([
-      'name',
-      'rootfs',
-      'init',
-      'args',
-      'type',
-      'environment',
-      'hostname',
-      'privileged',
-      'idmap',
-      'devices',
-      'sys',
-      'cgroups',
-      'limits',
-      'rlimits',
-      'oomScoreAdj',
-      'signals',
-      'console',
-    ]);
+    const known = new Set(FIELDS);
     fc.assert(
       fc.property(fc.string(), fc.jsonValue(), (key, value) => {
         fc.pre(!known.has(key));
