@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # command:package
 needs=(busybox:busybox-static)
 if [ "${1:-run}" = test ]; then
-  needs+=(gcc:gcc as:binutils objcopy:binutils aarch64-linux-gnu-as:binutils-aarch64-linux-gnu qemu-aarch64:qemu-user ip:iproute2 git:git)
+  needs+=(gcc:gcc as:binutils objcopy:binutils aarch64-linux-gnu-as:binutils-aarch64-linux-gnu qemu-aarch64:qemu-user ip:iproute2 git:git mmdebstrap:mmdebstrap)
 fi
 missing=()
 for need in "${needs[@]}"; do
@@ -15,6 +15,7 @@ done
 # A dynamic busybox of another package cannot run in an empty root file system.
 if command -v busybox > /dev/null && grep -aqE '/lib(64)?/ld-' "$(command -v busybox)"; then missing+=(busybox-static); fi
 if [ "${1:-run}" = test ] && [ ! -e /usr/include/linux/mount.h ]; then missing+=(libc6-dev linux-libc-dev); fi
+if [ "${1:-run}" = test ] && [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then missing+=(debian-archive-keyring); fi
 if [ ${#missing[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || { echo "setup: run as root to install ${missing[*]}" >&2; exit 2; }
   echo "setup: installing ${missing[*]}" >&2
