@@ -16,6 +16,7 @@ export {
   type StopOptions,
 } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
+export type { ReportEntry, StartReport } from './supervisor/report.js';
 export { type CreateInput, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';
 export type { TimelineEntry } from './supervisor/timeline.js';

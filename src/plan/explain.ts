@@ -1,4 +1,5 @@
 /** A plan for people: a table of its steps, or the same as JSON. */
+import type { Variable } from './actions/init.js';
 import type { HostAction, InitAction, Plan } from './step.js';
 
 /** Operands that people know as octal numbers. */
@@ -11,13 +12,14 @@ export function explainAction(action: HostAction | InitAction): string {
     .filter(([, value]) => value !== undefined && value !== null)
     .map(
       ([key, value]) =>
-        `${key}=${key === 'env' ? format((value as string[]).map(concealed)) : OCTAL.has(key) ? `0${Number(value).toString(8)}` : format(value)}`,
+        `${key}=${key === 'env' ? format((value as Variable[]).map(concealed)) : OCTAL.has(key) ? `0${Number(value).toString(8)}` : format(value)}`,
     );
   return `${op}(${parts.join(', ')})`;
 }
 
 /** The value of a variable is nobody's business but the payload's: operands go into errors and logs. */
-function concealed(variable: string): string {
+function concealed(variable: Variable): string {
+  if (typeof variable !== 'string') return `${variable.name}=…`;
   return variable.startsWith('container=') ? variable : variable.replace(/=.*/s, '=…');
 }
 
@@ -40,6 +42,7 @@ export function explain(plan: Plan): string {
     explainAction(step.action),
     [
       ...(step.tolerate ?? []).map(({ errno }) => `may fail with ${errno}`),
+      ...(step.needs === undefined ? [] : [`only with ${step.needs}`]),
       ...(step.executor === 'host' && step.undo !== undefined ? [`undo: ${explainAction(step.undo)}`] : []),
     ].join('; '),
   ]);

@@ -13,7 +13,7 @@ import type { TreeAction } from './actions/tree.js';
 import type { PlanNotice } from './notice.js';
 
 export { type InitAction, usedDescriptors } from './actions/init.js';
-export { type IdMapEntry, isDescriptor, type Register } from './actions/register.js';
+export { type IdMapEntry, isDescriptor, type Register, type Text } from './actions/register.js';
 export type { PlanNotice } from './notice.js';
 
 export const START_PHASES = ['creating', 'mounting', 'devices', 'network', 'running'] as const;
@@ -34,6 +34,11 @@ interface StepBase {
   readonly phase: Phase;
   readonly label: string;
   readonly tolerate?: readonly Tolerance[];
+  /**
+   * Skipped while this register is empty: an earlier step, which was tolerated, found nothing to fill it with. So what
+   * the host may or may not have is looked for when the start runs, not when the plan is made.
+   */
+  readonly needs?: Register;
 }
 
 export interface HostStep extends StepBase {

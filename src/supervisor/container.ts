@@ -21,6 +21,7 @@ import type { CaissonEvent, EventBody, EventLog } from './events.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
 import { Operation, type OperationName, type Verdict } from './operation.js';
+import { reportOf, type StartReport } from './report.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 
 /** Default wait of stop() and reboot() before force, as in Incus (LIF-28), in milliseconds. */
@@ -123,6 +124,11 @@ export class Container {
   /** Each step of the last start with its times, in ns from the start call. */
   timeline(): TimelineEntry[] {
     return timelineOf(this.plan(), this.executor.records);
+  }
+
+  /** What the last start did without, or did otherwise than asked, and why. */
+  report(): StartReport {
+    return reportOf(this.plan(), this.executor.records, this.executor.notices);
   }
 
   /** What a start would do. @throws CaissonError when this host cannot run this spec. */

@@ -48,6 +48,8 @@ export class Executor implements ContainerPort {
   private unclean = false;
   /** The steps of the last start as they ended; what a rollback undid follows. */
   records: PackedRecords = new Uint32Array(0);
+  /** What the last start told. */
+  notices: readonly PlanNotice[] = [];
 
   constructor(
     private readonly host: Host,
@@ -246,6 +248,7 @@ export class Executor implements ContainerPort {
     const { registers, records, notices, error } = await starting.result;
     for (const notice of notices) this.events.notice(notice);
     this.records = records;
+    this.notices = notices;
     this.starting = undefined;
     if (error !== null) throw CaissonError.from(error);
     this.registers = registers;

@@ -10,7 +10,7 @@ export interface TimelineEntry {
   /** ns since the first step began. Host and init work side by side: entries may overlap. */
   readonly start: number;
   readonly end: number;
-  readonly outcome: 'done' | 'tolerated' | 'failed' | 'undone';
+  readonly outcome: 'done' | 'tolerated' | 'skipped' | 'failed' | 'undone';
   readonly errno?: string;
 }
 

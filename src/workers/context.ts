@@ -1,10 +1,11 @@
 /** What host actions work on while a list of steps is executed. */
-import type { PlanNotice, Register } from '../plan/step.js';
+import type { PlanNotice, Register, Text } from '../plan/step.js';
 import { CaissonError } from '../spec/errors.js';
 import { Arena } from '../syscalls/arena.js';
 import { Program } from '../syscalls/launcher/program.js';
 
 export type Registers = Record<Register, number>;
+export type Texts = Record<Register, string>;
 
 /** Memory that will be shared with the launched child: an arena's address and size in bytes. */
 export interface LaunchMemory {
@@ -15,6 +16,8 @@ export interface LaunchMemory {
 export class StepContext {
   /** What the user should know, found while executing. */
   readonly notices: PlanNotice[] = [];
+  /** What `text:` registers hold. */
+  readonly texts: Texts = {};
   private launched: Program | undefined;
 
   constructor(
@@ -26,6 +29,18 @@ export class StepContext {
     const value = this.registers[register];
     if (value === undefined)
       throw new CaissonError('INTERNAL', `register ${register} is empty: an earlier step should have filled it`);
+    return value;
+  }
+
+  has(register: Register): boolean {
+    return this.registers[register] !== undefined || this.texts[register] !== undefined;
+  }
+
+  text(text: Text): string {
+    if (typeof text === 'string') return text;
+    const value = this.texts[text.from];
+    if (value === undefined)
+      throw new CaissonError('INTERNAL', `register ${text.from} is empty: an earlier step should have filled it`);
     return value;
   }
 

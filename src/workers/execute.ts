@@ -7,7 +7,7 @@ import { explainAction } from '../plan/explain.js';
 import type { HostStep, InitStep, Phase, PlanNotice, Step } from '../plan/step.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { SyscallError } from '../syscalls/libc.js';
-import { type LaunchMemory, type Registers, StepContext } from './context.js';
+import { type LaunchMemory, type Registers, StepContext, type Texts } from './context.js';
 import { errnoOf, failureOf } from './failure.js';
 import { runHostAction } from './host/actions.js';
 import { type Answer, InitBatches } from './init/batch.js';
@@ -36,6 +36,7 @@ export interface ExecuteResult {
   readonly ok: boolean;
   readonly records: StepRecord[];
   readonly registers: Registers;
+  readonly texts: Texts;
   readonly notices: readonly PlanNotice[];
   /** Why it was undone. */
   readonly error: ErrorJSON | null;
@@ -97,7 +98,9 @@ class Execution {
     this.open.push({ phase, batches: 0, end: now() });
   }
 
-  private send(steps: InitStep[]): void {
+  private send(all: InitStep[]): void {
+    const steps = all.filter(step => !this.skips(step));
+    if (steps.length === 0) return;
     this.batches.send(steps);
     const phase = this.open.at(-1);
     if (phase !== undefined) phase.batches++;
@@ -143,7 +146,16 @@ class Execution {
     this.announce(true);
   }
 
+  /** True, and on record, when what the step needs is not there. */
+  private skips(step: Step): boolean {
+    if (step.needs === undefined || this.context.has(step.needs)) return false;
+    const time = now();
+    this.records.push({ id: step.id, start: time, end: time, outcome: 'skipped' });
+    return true;
+  }
+
   private host(step: HostStep): void {
+    if (this.skips(step)) return;
     const start = now();
     const record = (outcome: StepRecord['outcome'], errno?: string): void => {
       const end = now();
@@ -181,6 +193,7 @@ export function execute(request: ExecuteRequest, hooks: ExecuteHooks = {}): Exec
       ok: cleanupErrors.length === 0,
       records,
       registers: context.registers,
+      texts: context.texts,
       notices: context.notices,
       error: null,
       cleanupErrors,
@@ -193,6 +206,7 @@ export function execute(request: ExecuteRequest, hooks: ExecuteHooks = {}): Exec
       ok: false,
       records,
       registers: context.registers,
+      texts: context.texts,
       notices: context.notices,
       error: error.toJSON(),
       cleanupErrors: cleanup.errors,

@@ -4,7 +4,7 @@ export interface StepRecord {
   /** CLOCK_MONOTONIC, ns. */
   readonly start: number;
   readonly end: number;
-  readonly outcome: 'done' | 'tolerated' | 'failed' | 'undone';
+  readonly outcome: 'done' | 'tolerated' | 'skipped' | 'failed' | 'undone';
   readonly errno?: string;
 }
 

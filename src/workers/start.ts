@@ -4,7 +4,7 @@ import type { HostFacts } from '../plan/facts.js';
 import type { PlanNotice } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import type { ErrorJSON } from '../spec/errors.js';
-import type { LaunchMemory, Registers } from './context.js';
+import type { LaunchMemory, Registers, Texts } from './context.js';
 import { execute } from './execute.js';
 import { type PackedRecords, packRecords } from './packed.js';
 import { learnFacts, planOf } from './plans.js';
@@ -24,6 +24,8 @@ export interface StartRequest {
 export interface StartResult {
   /** The registers that the plan exports; empty after a failure. */
   readonly registers: Registers;
+  /** What the plan's text registers held. */
+  readonly texts: Texts;
   readonly records: PackedRecords;
   /** Of the plan, and of its execution. */
   readonly notices: readonly PlanNotice[];
@@ -52,10 +54,16 @@ export function start(request: StartRequest): StartResult | undefined {
   const notices = [...plan.notices, ...result.notices];
   if (result.error !== null) {
     const { error, cleanupErrors } = result;
-    return { registers: {}, records, notices, error: cleanupErrors.length === 0 ? error : { ...error, cleanupErrors } };
+    return {
+      registers: {},
+      texts: {},
+      records,
+      notices,
+      error: cleanupErrors.length === 0 ? error : { ...error, cleanupErrors },
+    };
   }
   const registers = Object.fromEntries(
     Object.entries(result.registers).filter(([register]) => plan.exports.includes(register)),
   );
-  return { registers, records, notices, error: null };
+  return { registers, texts: result.texts, records, notices, error: null };
 }

@@ -22,7 +22,7 @@ function stepWith(action: InitAction, more: Partial<InitStep> = {}): InitStep {
 
 function encode(steps: readonly InitStep[], faults: Readonly<Record<string, number>> = {}): Batch {
   arena.reset();
-  return encodeBatch(steps, arena, slot, faults);
+  return encodeBatch(steps, arena, slot, faults, String);
 }
 
 const NAMES = new Map<number, string>([
@@ -225,7 +225,7 @@ describe('one action', () => {
   test('memory that does not suffice is an error, never a write beyond it', () => {
     const small = Arena.at(arena.address, 64);
     const step = stepWith({ op: 'execve', path: '/a', argv: ['x'.repeat(64)], env: [] });
-    expect(() => encodeBatch([step], small, slot, {})).toThrow(/arena of 64 bytes is full/);
+    expect(() => encodeBatch([step], small, slot, {}, String)).toThrow(/arena of 64 bytes is full/);
   });
 });
 

@@ -1,8 +1,8 @@
 /** Done by the container's first process before its exec: no stack, no libc, raw system calls only. */
-import type { Register } from './register.js';
+import type { Register, Text } from './register.js';
 
 export type InitAction =
-  | { readonly op: 'write'; readonly fd: Register; readonly text: string }
+  | { readonly op: 'write'; readonly fd: Register; readonly text: Text }
   | { readonly op: 'unshare'; readonly flags: readonly string[] }
   | {
       readonly op: 'mount';
@@ -30,7 +30,15 @@ export type InitAction =
   | { readonly op: 'default_signals'; readonly signals: readonly string[] }
   | { readonly op: 'unblock_signals' }
   | { readonly op: 'close_on_exec'; readonly from: number }
-  | { readonly op: 'execve'; readonly path: string; readonly argv: readonly string[]; readonly env: readonly string[] };
+  | {
+      readonly op: 'execve';
+      readonly path: string;
+      readonly argv: readonly string[];
+      readonly env: readonly Variable[];
+    };
+
+/** `NAME=value`, or the name of a variable whose value is known when the start runs. */
+export type Variable = string | { readonly name: string; readonly from: Register };
 
 /** The descriptor registers an init action uses: these must be handed to the child. */
 export function usedDescriptors(action: InitAction): Register[] {

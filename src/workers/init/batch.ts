@@ -47,7 +47,13 @@ export class InitBatches {
     const { context, faults } = this;
     const { program, arena } = context.program;
     const final = steps.at(-1)?.action.op === 'execve';
-    const batch = encodeBatch(steps, arena, index => program.descriptorAddress(index), faults);
+    const batch = encodeBatch(
+      steps,
+      arena,
+      index => program.descriptorAddress(index),
+      faults,
+      text => context.text(text),
+    );
     const first = program.arm(batch.entries, final);
     this.sent.push({ steps, bounds: batch.bounds, first, begun: now(), final });
     try {

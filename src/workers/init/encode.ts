@@ -1,5 +1,5 @@
 /** Turns init steps into launcher entries. One step becomes one or more raw system calls. */
-import type { InitAction, InitStep } from '../../plan/step.js';
+import type { InitAction, InitStep, Text } from '../../plan/step.js';
 import { usedDescriptors } from '../../plan/step.js';
 import { CAPABILITIES } from '../../spec/capabilities.js';
 import { ERRNO } from '../../spec/errno.js';
@@ -31,12 +31,14 @@ type Draft = Omit<Entry, 'tolerated'>;
 /**
  * @param slot address where the i-th sent descriptor will be in the child's memory.
  * @param faults errno number by step id: the step fails with it instead of calling the kernel.
+ * @param textOf what a text is by now.
  */
 export function encodeBatch(
   steps: readonly InitStep[],
   arena: Arena,
   slot: (index: number) => number,
   faults: Readonly<Record<string, number>>,
+  textOf: (text: Text) => string,
 ): Batch {
   const descriptors = [...new Set(steps.flatMap(step => usedDescriptors(step.action)))];
   const drafts: Draft[][] = steps.map(step => {
@@ -47,7 +49,7 @@ export function encodeBatch(
       args: [slot(descriptors.indexOf(register))],
       dest: { entry: 1, argument },
     });
-    return encodeAction(step.action, arena, load);
+    return encodeAction(step.action, { arena, load, textOf });
   });
   const bounds = [0];
   for (const draft of drafts) bounds.push((bounds.at(-1) ?? 0) + draft.length);
@@ -64,12 +66,18 @@ export function encodeBatch(
   return { entries, descriptors, bounds };
 }
 
+interface Encoding {
+  readonly arena: Arena;
+  readonly load: (register: string, argument: number) => Draft;
+  readonly textOf: (text: Text) => string;
+}
+
 /** Entries of one action; `dest.entry` counts from the action's first entry. */
-function encodeAction(action: InitAction, arena: Arena, load: (register: string, argument: number) => Draft): Draft[] {
+function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Draft[] {
   const text = (value: string | null): number => (value === null ? 0 : arena.cstring(value));
   switch (action.op) {
     case 'write': {
-      const bytes = Buffer.from(action.text);
+      const bytes = Buffer.from(textOf(action.text));
       return [load(action.fd, 0), { nr: NR.write, args: [0, arena.copy(bytes), bytes.length] }];
     }
     case 'unshare':
@@ -136,7 +144,21 @@ function encodeAction(action: InitAction, arena: Arena, load: (register: string,
     case 'close_on_exec':
       return [{ nr: NR.close_range, args: [action.from, 0xffffffff, CLOSE_RANGE_CLOEXEC] }];
     case 'execve':
-      return [{ nr: NR.execve, args: [text(action.path), pointers(arena, action.argv), pointers(arena, action.env)] }];
+      return [
+        {
+          nr: NR.execve,
+          args: [
+            text(action.path),
+            pointers(arena, action.argv),
+            pointers(
+              arena,
+              action.env.map(variable =>
+                typeof variable === 'string' ? variable : `${variable.name}=${textOf(variable)}`,
+              ),
+            ),
+          ],
+        },
+      ];
   }
 }
 
