@@ -7,16 +7,12 @@ export type { Plan, Step } from './plan/step.js';
 export type { ContainerSpec } from './spec/container.js';
 export { CaissonError, ERROR_CODES, type ErrorCode } from './spec/errors.js';
 export type { ContainerSpecInput } from './spec/schema.js';
+export type { ContainerEvents } from './supervisor/announcer.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
-export {
-  Container,
-  type ContainerEvents,
-  type EndOfLife,
-  type RebootOptions,
-  type StopOptions,
-} from './supervisor/container.js';
+export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';
+export type { EndOfLife, RebootOptions, StopOptions } from './supervisor/requests.js';
 export { type CreateInput, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';
 export type { TimelineEntry } from './supervisor/timeline.js';

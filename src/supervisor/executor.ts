@@ -1,22 +1,20 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
-import { lstat, readFile } from 'node:fs/promises';
-import { type Confidence, decodeExit, type ExitStatus } from '../machines/exit.js';
+import type { ExitStatus } from '../machines/exit.js';
 import type { ContainerPort, SignalOutcome, SignalPurpose } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
-import { type PlanNotice, START_PHASES } from '../plan/step.js';
-import { compileFreeze, compileTeardown, frozenSign, oomFiles, traces } from '../plan/teardown.js';
+import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
+import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
-import { exitInfo, poll, type RawExit, reap, sendSignal, zombieExit } from '../syscalls/process.js';
-import { type Watch, watch } from '../syscalls/watch.js';
+import { poll, sendSignal } from '../syscalls/process.js';
 import type { Registers } from '../workers/context.js';
+import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
 import type { PackedRecords } from '../workers/packed.js';
-import { Progress } from '../workers/progress.js';
-import { now } from '../workers/record.js';
-import type { StartResult } from '../workers/start.js';
 import type { Console } from './console.js';
 import type { Host } from './host.js';
+import { Launch } from './launch.js';
+import { Pid1Watch } from './pid1.js';
 
 const SIGKILL = 9;
 
@@ -26,21 +24,10 @@ export interface ExecutorEvents {
   exit(exit: ExitStatus): void;
 }
 
-interface StartUnderWay {
-  readonly progress: Progress;
-  readonly begun: number;
-  readonly result: Promise<StartResult>;
-}
-
-/** Only ENOENT says that nothing is there. */
-function isPresentError(error: NodeJS.ErrnoException): boolean {
-  return error.code !== 'ENOENT';
-}
-
 export class Executor implements ContainerPort {
-  private starting: StartUnderWay | undefined;
+  private starting: Launch | undefined;
   private registers: Registers = {};
-  private watching: Watch | undefined;
+  private watching: Pid1Watch | undefined;
   private killed = false;
   /** The start under way is to be given up, also while it still clears up after the last life. */
   private cancelled = false;
@@ -65,34 +52,33 @@ export class Executor implements ContainerPort {
   }
 
   async runPhase(phase: Phase): Promise<void> {
-    const index = START_PHASES.indexOf(phase);
-    if (index === 0) {
+    if (phase === START_PHASES[0]) {
       this.cancelled = false;
       if (this.unclean) await this.clearLastLife();
-      this.starting = this.begin();
-      if (this.cancelled) this.starting.progress.cancel();
+      this.killed = false;
+      this.starting = new Launch(this.host, this.spec, this.runDir);
+      if (this.cancelled) this.starting.cancel();
     }
     const { starting } = this;
     if (starting === undefined) throw new CaissonError('INTERNAL', `phase ${phase} without a start`);
-    const last = index === START_PHASES.length - 1;
-    if (!last) await starting.progress.after(index);
-    if (last || starting.progress.done <= index) await this.finish(starting);
-    this.events.phase(
-      phase,
-      index === 0 ? starting.begun : starting.progress.endOf(index - 1),
-      starting.progress.endOf(index),
-    );
+    if (await starting.reached(phase)) await this.finish(starting);
+    const { start, end } = starting.timesOf(phase);
+    this.events.phase(phase, start, end);
   }
 
   cancelStart(): void {
     this.cancelled = true;
-    this.starting?.progress.cancel();
+    this.starting?.cancel();
   }
 
   watchPid1(): void {
-    const pidfd = this.registers['fd:pidfd'];
-    if (pidfd === undefined) return;
-    this.watching = watch(pidfd, () => this.reaped(pidfd), { ref: true });
+    const { pid, 'fd:pidfd': pidfd } = this.registers;
+    if (pid === undefined || pidfd === undefined) return;
+    const context = {
+      killRequested: () => this.killed,
+      oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
+    };
+    this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
   }
 
   /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */
@@ -124,13 +110,7 @@ export class Executor implements ContainerPort {
     const plan = compileTeardown(this.spec, this.host.facts, { runDir: this.runDir });
     const { registers } = this;
     this.registers = {};
-    const result = await this.host.pool.execute({
-      steps: plan.steps,
-      registers,
-      launch: null,
-      faults: this.host.faults,
-      mode: 'best-effort',
-    });
+    const result = await this.perform(plan, registers, 'best-effort');
     if (!result.ok) {
       // What is still open is closed by the next attempt; there is no PID 1 any more.
       const { pid: _pid, ...left } = result.registers;
@@ -152,28 +132,15 @@ export class Executor implements ContainerPort {
     return this.setFrozen(false);
   }
 
-  /** Stops watching without touching the container; the descriptors stay open until `letGo`. */
-  release(): void {
-    this.watching?.close();
-    this.watching = undefined;
-    this.console.disconnect();
-  }
-
   /** Closes every descriptor of a container that is to live on without this supervisor. */
   async letGo(): Promise<void> {
     this.release();
     const { registers } = this;
     this.registers = {};
+    const action: HostAction = { op: 'close', registers: Object.keys(registers).filter(name => name !== 'pid') };
+    const label = 'let go of the container';
     await this.host.pool.execute({
-      steps: [
-        {
-          id: 'letgo',
-          phase: 'teardown',
-          executor: 'host',
-          label: 'let go of the container',
-          action: { op: 'close', registers: Object.keys(registers).filter(name => name !== 'pid') },
-        },
-      ],
+      steps: [{ id: 'letgo', phase: 'teardown', executor: 'host', label, action }],
       registers,
       launch: null,
       faults: {},
@@ -181,27 +148,16 @@ export class Executor implements ContainerPort {
     });
   }
 
-  /** True when an earlier supervisor, or a cleanup that failed, has left something of this container on the host. */
-  async hasTraces(): Promise<boolean> {
-    const paths = traces(this.spec, this.host.facts, { runDir: this.runDir });
-    const found = await Promise.all(paths.map(path => lstat(path).then(() => true, isPresentError)));
-    return found.includes(true);
-  }
-
-  /** True when an earlier supervisor left it frozen. */
-  async isFrozen(): Promise<boolean> {
-    const sign = frozenSign(this.spec, this.host.facts);
-    if (sign === undefined) return false;
-    const text = await readFile(sign.path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      return '';
-    });
-    return text.includes(sign.text);
-  }
-
   /** Tries again what the last cleanup could not do. */
   async tidy(): Promise<void> {
     if (this.unclean) await this.clearLastLife();
+  }
+
+  /** Stops watching without touching the container; the descriptors stay open until `letGo`. */
+  private release(): void {
+    this.watching?.close();
+    this.watching = undefined;
+    this.console.disconnect();
   }
 
   /** A new life needs the names of the last one. */
@@ -215,36 +171,8 @@ export class Executor implements ContainerPort {
     await this.teardown();
   }
 
-  private begin(): StartUnderWay {
-    const { host, spec, runDir } = this;
-    const progress = new Progress();
-    const arena = host.arenas.take(spec);
-    this.killed = false;
-    const begun = now();
-    const result = host.pool
-      .start(
-        {
-          spec,
-          runDir,
-          launch: { address: arena.address, size: arena.size },
-          faults: host.faults,
-          progress: progress.memory,
-        },
-        host.facts,
-      )
-      .then(outcome => {
-        // A child that could not be killed may still run in this memory: then it is never used again.
-        if (outcome.error?.cleanupErrors === undefined) host.arenas.give(arena);
-        return outcome;
-      })
-      .finally(() => progress.finish());
-    // Awaited in finish(); until then a rejection must not count as unhandled.
-    result.catch(() => undefined);
-    return { progress, begun, result };
-  }
-
   /** The end of the whole start: takes over what it made, or throws why it failed. */
-  private async finish(starting: StartUnderWay): Promise<void> {
+  private async finish(starting: Launch): Promise<void> {
     const { registers, records, notices, error } = await starting.result;
     for (const notice of notices) this.events.notice(notice);
     this.records = records;
@@ -258,52 +186,11 @@ export class Executor implements ContainerPort {
 
   private async setFrozen(frozen: boolean): Promise<void> {
     const plan = compileFreeze(this.spec, this.host.facts, frozen);
-    const result = await this.host.pool.execute({
-      steps: plan.steps,
-      registers: {},
-      launch: null,
-      faults: this.host.faults,
-      mode: 'all-or-nothing',
-    });
+    const result = await this.perform(plan, {}, 'all-or-nothing');
     if (result.error !== null) throw CaissonError.from(result.error);
   }
 
-  private reaped(pidfd: number): void {
-    const raw = reap(pidfd);
-    if (raw === undefined) return;
-    this.watching?.close();
-    this.watching = undefined;
-    if (raw === 'not-a-child') this.endedElsewhere(pidfd);
-    else this.ended(raw, 'exact');
-  }
-
-  /** An adopted PID 1 is reaped by the host's init: asked before that, it tells all; afterwards, not of a reboot. */
-  private endedElsewhere(pidfd: number): void {
-    const { pid } = this.registers;
-    const zombie = pid === undefined ? undefined : zombieExit(pid, pidfd);
-    if (zombie !== undefined) {
-      this.ended(zombie, 'exact');
-      return;
-    }
-    const told = exitInfo(pidfd);
-    if (told === undefined) {
-      this.events.exit({ kind: 'lost', confidence: 'inferred' });
-      return;
-    }
-    const maybeReboot = told.code === 'killed' ? told.status === SIGKILL && !this.killed : told.status === 0;
-    this.ended(told, maybeReboot ? 'inferred' : 'exact');
-  }
-
-  private ended(raw: RawExit, confidence: Confidence): void {
-    const facts = { ...raw, killRequested: this.killed, confidence };
-    if (raw.code !== 'killed' || raw.status !== SIGKILL || this.killed) {
-      this.events.exit(decodeExit({ ...facts, oomKilled: false }));
-      return;
-    }
-    this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)).then(
-      kills => this.events.exit(decodeExit({ ...facts, oomKilled: kills > 0 })),
-      // Without the counter a SIGKILL of unknown origin is still what it is.
-      () => this.events.exit(decodeExit({ ...facts, oomKilled: false })),
-    );
+  private perform(plan: Plan, registers: Registers, mode: ExecuteRequest['mode']): Promise<ExecuteResult> {
+    return this.host.pool.execute({ steps: plan.steps, registers, launch: null, faults: this.host.faults, mode });
   }
 }

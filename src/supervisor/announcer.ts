@@ -1,0 +1,52 @@
+/** Tells what happens to one container: to the event log of the supervisor, to its logger, and to its listeners. */
+import { EventEmitter } from 'eventemitter3';
+import type { Logger } from 'pino';
+import type { MovedEvent } from '../machines/container.js';
+import { actionOf } from '../machines/states.js';
+import type { CaissonEvent, EventBody, EventLog } from './events.js';
+
+export interface ContainerEvents {
+  event: (event: CaissonEvent) => void;
+  state: (event: Extract<CaissonEvent, { type: 'state' }>) => void;
+  phase: (event: Extract<CaissonEvent, { type: 'phase' }>) => void;
+}
+
+export class Announcer {
+  private emitter: EventEmitter<ContainerEvents> | undefined;
+
+  constructor(
+    private readonly container: string,
+    private readonly log: EventLog,
+    private readonly logger: Logger | null,
+  ) {}
+
+  on<E extends keyof ContainerEvents>(event: E, listener: ContainerEvents[E]): () => void {
+    this.emitter ??= new EventEmitter<ContainerEvents>();
+    // biome-ignore lint/suspicious/noExplicitAny: eventemitter3 types a listener by a conditional type that a generic cannot satisfy
+    const plain = listener as any;
+    this.emitter.on(event, plain);
+    return () => this.emitter?.off(event, plain);
+  }
+
+  publish(body: EventBody): void {
+    const event = this.log.append(this.container, body);
+    this.logger?.info({ container: this.container, ...body }, body.type);
+    this.emitter?.emit('event', event);
+    if (event.type === 'state') this.emitter?.emit('state', event);
+    if (event.type === 'phase') this.emitter?.emit('phase', event);
+  }
+
+  moved(move: MovedEvent): void {
+    const action = actionOf(move);
+    this.publish({
+      type: 'state',
+      from: move.from,
+      to: move.to,
+      reason: move.reason,
+      initiator: move.initiator,
+      ...(action === undefined ? {} : { action }),
+      ...(move.exit === undefined ? {} : { exit: move.exit }),
+      ...(move.error === undefined ? {} : { error: move.error.toJSON() }),
+    });
+  }
+}
