@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { slow } from './test/lib/slow.ts';
 
 // Tests run against the built package (dist): the worker threads load real JavaScript files,
 // and the coverage of worker threads is collected by Node itself (NODE_V8_COVERAGE), see scripts/test.sh.
@@ -8,8 +9,8 @@ export default defineConfig({
     pool: 'forks',
     // Integration tests compare mounts, cgroups and links of the whole machine before and after: one file at a time.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: slow(120_000),
+    hookTimeout: slow(120_000),
     server: { deps: { external: [/\/dist\//] } },
   },
 });

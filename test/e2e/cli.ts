@@ -2,6 +2,7 @@
  * The built command line as its user runs it: a process of its own, with files, pipes or a terminal. The machine is
  * compared before and after each test, and whatever a failed test left is ended: only what was started here.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
@@ -12,10 +13,11 @@ import { Supervisor } from 'caisson';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { removeTree } from '../lib/rig.ts';
 import { makeRootfs } from '../lib/rootfs.ts';
+import { slow } from '../lib/slow.ts';
 import { own, type Snapshot, settledDifference, snapshot } from '../lib/snapshot.ts';
 
 export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = slow(20_000);
 /** After each test; after the file, links are compared in full. */
 const QUICK = { quick: true };
 

@@ -1,4 +1,5 @@
 /** A supervisor goes, killed or closed, and the next one takes over what runs (LIF-12, LIF-13, design §5). */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +9,7 @@ import type { CaissonEvent, Supervisor } from 'caisson';
 import { afterEach, describe, expect, test } from 'vitest';
 import { compile, REAPER } from '../lib/programs.ts';
 import { finish, type Spec, type SpecInput, until, useRig, waitForText } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 import { own } from '../lib/snapshot.ts';
 import { Victim } from '../lib/victim.ts';
 
@@ -60,7 +62,7 @@ describe('LIF-12: after kill -9 of the supervisor', () => {
     const container = supervisor.get('web');
     expect(container).toMatchObject({ state: 'running', pid });
     expect(await notices(supervisor)).toContain('web adopted');
-    const end = await container.stop({ timeout: 5000 });
+    const end = await container.stop({ timeout: slow(5000) });
     expect(end).toMatchObject({
       state: 'stopped',
       forced: false,
@@ -170,7 +172,7 @@ describe('a supervisor that closes', () => {
     // HST-53: a range in use is not given out again.
     const other = await rig.create({ supervisor: second, name: 'other' });
     expect(other.spec.idmap?.first).not.toBe(before.idmap?.first);
-    expect(await second.get('web').stop({ timeout: 5000 })).toMatchObject({ state: 'stopped', forced: false });
+    expect(await second.get('web').stop({ timeout: slow(5000) })).toMatchObject({ state: 'stopped', forced: false });
   });
 
   test('finishes a start under way first', async () => {

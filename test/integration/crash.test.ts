@@ -2,10 +2,12 @@
  * The supervisor is killed (SIGKILL) during each phase of a start and at random moments (LIF-08, LIF-12). No
  * half-made container lives on; what runs is adopted by the next supervisor and can be stopped; nothing is left.
  */
+
 import { readdirSync } from 'node:fs';
 import type { Supervisor } from 'caisson';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type SpecInput, until, useRig } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 import { own } from '../lib/snapshot.ts';
 import { halfMade, Victim } from '../lib/victim.ts';
 
@@ -35,7 +37,7 @@ function specs(): SpecInput[] {
 /** After the death: nothing half-made; then a new supervisor, whose containers run or are stopped, and go. */
 async function recover(stateDir: string): Promise<void> {
   const prefix = `caisson-${own(stateDir)}`;
-  await until(() => halfMade(prefix).length === 0, 'unfinished starts end with their supervisor', 5000);
+  await until(() => halfMade(prefix).length === 0, 'unfinished starts end with their supervisor', slow(5000));
   const supervisor: Supervisor = await rig.open({ stateDir });
   const containers = supervisor.list();
   expect(containers.map(({ name }) => name).sort()).toEqual(['o', 'p', 'u']);
@@ -88,4 +90,4 @@ test('LIF-08: killed again and again over the same state', async () => {
     await victim.kill();
   }
   await recover(stateDir);
-}, 60_000);
+});

@@ -1,10 +1,12 @@
 /** The example of the README does what the README says, and leaves nothing behind. */
+
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { removeTree } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 import { own, settledDifference, snapshot } from '../lib/snapshot.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -23,7 +25,11 @@ test('examples/embed.mjs runs a container from its start to a clean stop', async
   // The first one makes what Node opens once for child processes and keeps.
   snapshot();
   const before = snapshot();
-  const printed = execFileSync(process.execPath, [EXAMPLE, stateDir], { cwd: ROOT, encoding: 'utf8', timeout: 50_000 });
+  const printed = execFileSync(process.execPath, [EXAMPLE, stateDir], {
+    cwd: ROOT,
+    encoding: 'utf8',
+    timeout: slow(50_000),
+  });
   expect(printed.replace(/^slowest step: .+$/m, 'slowest step: …').split('\n')).toEqual([
     'hello: stopped -> creating (start)',
     'hello: creating -> mounting (phase-done)',

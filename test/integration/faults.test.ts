@@ -104,14 +104,14 @@ describe('LIF-07: every step of a start fails with every errno', () => {
     const [supervisor, faults] = await withFaults();
     await tryEveryStep('unprivileged', supervisor, faults, { rootfs: rig.rootfs });
     expect(counts.get('unprivileged')?.steps).toBeGreaterThan(60);
-  }, 120_000);
+  });
 
   test('privileged, on an ephemeral layer', async () => {
     const [supervisor, faults] = await withFaults();
     tried.clear();
     await tryEveryStep('privileged', supervisor, faults, { mode: 'privileged' });
     expect(counts.get('privileged')?.steps).toBeGreaterThan(60);
-  }, 120_000);
+  });
 
   test('steps that only other hosts and specs have', async () => {
     const { cgroups } = rig.supervisor.facts;
@@ -136,7 +136,7 @@ describe('LIF-07: every step of a start fails with every errno', () => {
       const supervisor = await rig.openWith({ v1 }, {}, { faults });
       await tryEveryStep('BPF policy', supervisor, faults, { mode: 'privileged' });
     }
-  }, 120_000);
+  });
 });
 
 describe('faults after the start', () => {
@@ -171,7 +171,7 @@ describe('faults after the start', () => {
     }
     console.log(`fault cases, teardown: ${cases} steps`);
     expect(cases).toBeGreaterThan(4);
-  }, 60_000);
+  });
 
   test("LIF-07: what a cleanup has left goes with the container's removal", async () => {
     const [supervisor, faults] = await withFaults();

@@ -1,4 +1,5 @@
 /** How a container lives and dies: operations, exits, signals, force, freezing (lifecycle.md). */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { CRASH, compileInto, REBOOT_CALLS, SIGNAL_INIT } from '../lib/programs.ts';
 import { parseStatus } from '../lib/report.ts';
 import { finish, MODES, type Mode, type Spec, until, useRig, waitForText } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 
 const rig = useRig({
   prepare: rootfs => {
@@ -378,10 +380,10 @@ describe('stop and reboot', () => {
 
   test('LIF-21: a reboot is asked for by SIGINT, or signals.reboot', async () => {
     const container = await signalled({}, 'handle', 2, 30);
-    await container.reboot({ timeout: 5000, force: true });
+    await container.reboot({ timeout: slow(5000), force: true });
     expect(got(container)).toBe('2');
     const other = await signalled({ signals: { reboot: 'SIGTERM' } }, 'handle', 2, 15);
-    await other.reboot({ timeout: 5000, force: true });
+    await other.reboot({ timeout: slow(5000), force: true });
     expect(got(other)).toBe('15');
   });
 
@@ -393,7 +395,7 @@ describe('stop and reboot', () => {
       forced: true,
       exit: { kind: 'killed', requested: true },
     });
-    expect(performance.now() - begun).toBeLessThan(5000);
+    expect(performance.now() - begun).toBeLessThan(slow(5000));
   });
 
   test('LIF-28: an init that hears the signal and does not end is killed after the timeout, not before', async () => {
@@ -588,7 +590,7 @@ describe('the busybox template', () => {
     await container.console.write('echo $((6 * 7)); cat /proc/1/comm\n');
     await until(() => /42\r\ninit\r\n/.test(container.console.since(from).data.toString()), 'the shell answers');
     const { pid } = container;
-    await container.reboot({ timeout: 15_000 });
+    await container.reboot({ timeout: slow(15_000) });
     expect(container.pid).not.toBe(pid);
     expect(container.restartCount).toBe(1);
     expect(path(events)).toBe(`stopped>${START}>stopping>rebooting>${START}`);
@@ -596,9 +598,9 @@ describe('the busybox template', () => {
     expect(rebooted).toMatchObject({ initiator: 'api', exit: { kind: 'reboot' } });
     // Its init needs a moment until it listens to signals.
     await until(() => container.console.history().toString().split('bb is up').length >= 3, 'second boot');
-    const end = await container.stop({ timeout: 15_000 });
+    const end = await container.stop({ timeout: slow(15_000) });
     expect(end).toMatchObject({ state: 'stopped', forced: false, exit: { kind: 'halt' } });
-  }, 40_000);
+  });
 
   test("LIF-32: poweroff typed inside is the guest's own doing", async () => {
     const container = await rig.supervisor.create({ name: 'bb', template: 'busybox' });
@@ -608,7 +610,7 @@ describe('the busybox template', () => {
     await container.console.write('poweroff\n');
     expect(await finish(container)).toMatchObject({ state: 'stopped', exit: { kind: 'halt' }, forced: false });
     expect(events.at(-1)).toMatchObject({ initiator: 'guest', reason: 'exit' });
-  }, 40_000);
+  });
 });
 
 test('LIF-27: nothing but a pidfd is ever signalled', () => {

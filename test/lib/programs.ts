@@ -1,7 +1,9 @@
 /** Small static programs for a container to run, compiled by gcc: what busybox cannot do as PID 1. */
+
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { slow } from './slow.ts';
 
 /** Compiles C `source` into a static program at `<rootfs>/bin/<name>`; returns its path inside. */
 export function compileInto(rootfs: string, name: string, source: string): string {
@@ -14,7 +16,7 @@ export function compile(target: string, source: string): string {
   const file = `${target}.c`;
   writeFileSync(file, source);
   const args = ['-static', '-O1', '-Wall', '-Wextra', '-Werror', '-o', target, file];
-  const { status, error, stderr } = spawnSync('gcc', args, { encoding: 'utf8', timeout: 60_000 });
+  const { status, error, stderr } = spawnSync('gcc', args, { encoding: 'utf8', timeout: slow(60_000) });
   if (error !== undefined && 'code' in error && error.code === 'ENOENT') {
     throw new Error('gcc is missing: install the Debian packages gcc and libc6-dev');
   }

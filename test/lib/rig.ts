@@ -2,6 +2,7 @@
  * A supervisor with a root file system for one test file, and the proof that the file left nothing behind: the
  * machine is compared after each test with what it was before, and once more after the supervisor has closed.
  */
+
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import {
 } from 'caisson';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { makeRootfs } from './rootfs.ts';
+import { slow } from './slow.ts';
 import { difference, own, ownCgroups, ownVolatile, type Snapshot, settledDifference, snapshot } from './snapshot.ts';
 
 export type SpecInput = Exclude<CreateInput, { template: unknown }>;
@@ -35,7 +37,7 @@ export interface RigOptions extends Partial<SupervisorOptions> {
   readonly prepare?: (rootfs: string) => void;
 }
 
-const PAYLOAD_TIMEOUT_MS = 20_000;
+const PAYLOAD_TIMEOUT_MS = slow(20_000);
 
 export const MODES = ['unprivileged', 'privileged'] as const;
 export type Mode = (typeof MODES)[number];
@@ -221,7 +223,7 @@ export async function finish(container: Container, timeoutMs = PAYLOAD_TIMEOUT_M
 export async function waitForText(
   container: Container,
   wanted: string | RegExp,
-  { timeoutMs = 10_000, from }: { timeoutMs?: number; from?: number } = {},
+  { timeoutMs = slow(10_000), from }: { timeoutMs?: number; from?: number } = {},
 ): Promise<string> {
   const signal = AbortSignal.timeout(timeoutMs);
   let text = '';
@@ -232,7 +234,7 @@ export async function waitForText(
   throw new Error(`the console of ${container.name} did not show ${wanted} within ${timeoutMs} ms, but:\n${text}`);
 }
 
-export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, timeoutMs = slow(10_000)): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);

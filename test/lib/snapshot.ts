@@ -6,6 +6,7 @@
  * What other supervisors own is left out: cgroups, directories and processes whose name holds an id that does not
  * belong to a state directory of these tests (`own`). Names that hold no id count as ours.
  */
+
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
@@ -14,6 +15,7 @@ import process from 'node:process';
 import { DEVICE_NODES } from '#src/spec/devices.js';
 import { getDumpable } from '#src/syscalls/process.js';
 import { releaseWatches } from '#src/syscalls/watch.js';
+import { slow } from './slow.ts';
 
 export type Snapshot = Readonly<Record<Section, readonly string[]>>;
 
@@ -107,7 +109,7 @@ export async function settledDifference(
   before: Snapshot,
   options: SnapshotOptions & { timeoutMs?: number } = {},
 ): Promise<string> {
-  const deadline = Date.now() + (options.timeoutMs ?? 3000);
+  const deadline = Date.now() + (options.timeoutMs ?? slow(3000));
   for (;;) {
     const text = difference(before, snapshot(options));
     if (text === '' || Date.now() >= deadline) return text;

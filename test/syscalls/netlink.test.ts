@@ -2,6 +2,7 @@
  * rtnetlink against the live kernel, with ip(8) as the oracle. Needs root. Works in two network namespaces of its
  * own (cstest-nl-*); the host's links and namespaces are compared before and after.
  */
+
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readlinkSync } from 'node:fs';
@@ -18,6 +19,7 @@ import { IFLA, NLM_F, RTM } from '#src/syscalls/netlink/constants.js';
 import { Exchange } from '#src/syscalls/netlink/exchange.js';
 import { type Address, NetlinkError, NetlinkSocket, type Route, RtNetlink } from '#src/syscalls/netlink/index.js';
 import { ifinfomsg } from '#src/syscalls/netlink/link.js';
+import { slow } from '../lib/slow.ts';
 import {
   addressesOf,
   canonical,
@@ -565,7 +567,7 @@ describe.skipIf(!root)(`rtnetlink, live kernel${root ? '' : ' (skipped: not root
         close: () => socket.close(),
       });
       try {
-        const deadline = Date.now() + 20_000;
+        const deadline = Date.now() + slow(20_000);
         let asked = 0;
         while (disturbed.size < 3 && Date.now() < deadline) {
           const { length } = net.links();
