@@ -16,6 +16,7 @@ done
 if command -v busybox > /dev/null && grep -aqE '/lib(64)?/ld-' "$(command -v busybox)"; then missing+=(busybox-static); fi
 if [ "${1:-run}" = test ] && [ ! -e /usr/include/linux/mount.h ]; then missing+=(libc6-dev linux-libc-dev); fi
 if [ "${1:-run}" = test ] && [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then missing+=(debian-archive-keyring); fi
+if [ "${1:-run}" = test ] && [ "$(ldconfig -p | grep -c 'libseccomp\.so\.2')" = 0 ]; then missing+=(libseccomp2); fi
 if [ ${#missing[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || { echo "setup: run as root to install ${missing[*]}" >&2; exit 2; }
   echo "setup: installing ${missing[*]}" >&2

@@ -34,6 +34,8 @@ export interface HostFacts {
     readonly cloneIntoCgroup: boolean;
     /** cgroup.kill on the v2 tree (5.14). */
     readonly cgroupKill: boolean;
+    /** seccomp(2) takes filters that refuse with an errno (4.14, CONFIG_SECCOMP_FILTER). */
+    readonly seccomp: boolean;
   };
   readonly cgroups: {
     /** Name of this supervisor's own directory below each hierarchy's base. */

@@ -1,5 +1,4 @@
 /** The child's birth: its namespaces, its id maps, and what PID 1's credentials and limits will be. */
-import { PRIVILEGED_DROPS } from '../spec/capabilities.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { capRlimit, defaultRlimits, RLIMIT_NAMES, type Rlimit, type RlimitName } from '../spec/rlimits.js';
 import type { HostFacts } from './facts.js';
@@ -134,22 +133,4 @@ export function limitsOfInit(spec: ContainerSpec, facts: HostFacts): { steps: St
     },
   ];
   return { steps, notices };
-}
-
-/** Capabilities PID 1 keeps: all of its user namespace, or on the host all but those that reach the host (ENV-59). */
-export function capabilityStep(spec: ContainerSpec, facts: HostFacts): Step[] {
-  if (spec.idmap !== null) return [];
-  return [
-    {
-      id: 'running.capabilities',
-      phase: 'running',
-      executor: 'init',
-      label: `drop ${PRIVILEGED_DROPS.join(', ')}`,
-      action: {
-        op: 'capabilities',
-        keep: facts.capabilities.filter(capability => !PRIVILEGED_DROPS.includes(capability)),
-        drop: PRIVILEGED_DROPS,
-      },
-    },
-  ];
 }

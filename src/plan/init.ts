@@ -1,7 +1,8 @@
 /** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
 import type { ContainerSpec } from '../spec/container.js';
 import type { HostFacts } from './facts.js';
-import { capabilityStep, limitsOfInit, restoredDumpable } from './identity.js';
+import { limitsOfInit, restoredDumpable } from './identity.js';
+import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
 
 function init(id: string, label: string, action: InitAction): Step {
@@ -37,7 +38,8 @@ export function runningSteps(
   runDir: string,
 ): { steps: Step[]; notices: PlanNotice[] } {
   const limits = limitsOfInit(spec, facts);
-  const notices = [...limits.notices];
+  const security = securitySteps(spec, facts);
+  const notices = [...limits.notices, ...security.notices];
   const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
   const steps: Step[] = [
     ...limits.steps,
@@ -48,7 +50,7 @@ export function runningSteps(
     ),
     ...(spec.console.controlling ? [init('tty', 'console as controlling terminal', { op: 'controlling_tty' })] : []),
     init('umask', 'umask 0022', { op: 'umask', mask: 0o022 }),
-    ...capabilityStep(spec, facts),
+    ...security.steps,
     init('signals.default', 'default action for every ignored signal', {
       op: 'default_signals',
       signals: ignored.map(String),

@@ -8,6 +8,7 @@ export const NOTICE_CODES = [
   'oom-late',
   'rlimit-capped',
   'rootfs-not-empty',
+  'seccomp-none',
 ] as const;
 export type NoticeCode = (typeof NOTICE_CODES)[number];
 

@@ -29,7 +29,7 @@ export interface ContainerSpec {
   readonly cgroups: { readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy' };
   readonly limits: { readonly memory: number | null; readonly pids: number | null };
   readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
-  readonly security: { readonly nesting: boolean };
+  readonly security: { readonly seccomp: 'default' | 'none'; readonly nesting: boolean };
   readonly oomScoreAdj: number;
   readonly signals: { readonly halt: string | number | null; readonly reboot: string | number | null };
   readonly console: {
@@ -93,7 +93,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     cgroups: { layout: spec.cgroups?.layout ?? 'auto' },
     limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },
     rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
-    security: { nesting: spec.security?.nesting ?? false },
+    security: { seccomp: spec.security?.seccomp ?? 'default', nesting: spec.security?.nesting ?? false },
     oomScoreAdj: spec.oomScoreAdj ?? 0,
     signals: { halt: spec.signals?.halt ?? null, reboot: spec.signals?.reboot ?? null },
     console: {

@@ -7,6 +7,7 @@ import { CaissonError } from './errors.js';
 import { isContainerName, NAME_RULE } from './names.js';
 import { environment, idMap, rlimits, signal } from './schema/init.js';
 import { rootfsOrPath } from './schema/rootfs.js';
+import { security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
 
 export const containerSpecSchema = object({
@@ -48,12 +49,7 @@ export const containerSpecSchema = object({
     }),
   ),
   rlimits: v.optional(rlimits),
-  security: v.optional(
-    object({
-      /** Containers can be started inside: nothing of /proc is hidden, since a user namespace must see all of it. */
-      nesting: v.optional(flag),
-    }),
-  ),
+  security: v.optional(security),
   oomScoreAdj: v.optional(whole(-1000, 1000)),
   signals: v.optional(object({ halt: v.optional(signal), reboot: v.optional(signal) })),
   console: v.optional(

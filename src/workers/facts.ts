@@ -122,6 +122,17 @@ function hasBpf(): boolean {
   return result !== -38 && result !== -1;
 }
 
+const SECCOMP_GET_ACTION_AVAIL = 2;
+const SECCOMP_RET_ERRNO = 0x00050000;
+
+/** Also false where a filter that we run under ourselves refuses the call. */
+function hasSeccomp(): boolean {
+  const arena = scratch();
+  const action = arena.alloc(4);
+  arena.setU32(action, SECCOMP_RET_ERRNO);
+  return trySyscall('seccomp', SECCOMP_GET_ACTION_AVAIL, 0, action) === 0;
+}
+
 function maskToSignals(hexMask: string): number[] {
   const mask = BigInt(`0x${hexMask}`);
   return Array.from({ length: 64 }, (_, bit) => bit + 1).filter(signal => (mask >> BigInt(signal - 1)) & 1n);
@@ -151,6 +162,7 @@ export function gatherFacts(prefix: string): HostFacts {
       overlayOnDetached: atLeast(6, 15),
       cloneIntoCgroup: atLeast(5, 7),
       cgroupKill: atLeast(5, 14),
+      seccomp: hasSeccomp(),
     },
     cgroups,
     mknod: canMakeNodes(),

@@ -52,6 +52,7 @@ export const PURE_V2: HostFacts = {
     overlayOnDetached: true,
     cloneIntoCgroup: true,
     cgroupKill: true,
+    seccomp: true,
   },
   cgroups: {
     prefix: 'caisson',
@@ -102,6 +103,7 @@ export const PURE_V1: HostFacts = {
     overlayOnDetached: false,
     cloneIntoCgroup: false,
     cgroupKill: false,
+    seccomp: true,
   },
   cgroups: {
     prefix: 'caisson',
@@ -137,6 +139,7 @@ export const NO_IDMAP: HostFacts = {
     overlayOnDetached: false,
     cloneIntoCgroup: true,
     cgroupKill: false,
+    seccomp: true,
   },
 };
 

@@ -44,7 +44,7 @@ export const specInput = fc
       cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),
       limits: fc.record({ memory: fc.integer({ min: 1 }), pids: fc.integer({ min: 1 }) }, optional),
       rlimits: fc.record(Object.fromEntries(RLIMIT_NAMES.map(limit => [limit, rlimit])), optional),
-      security: fc.record({ nesting: fc.boolean() }, optional),
+      security: fc.record({ seccomp: fc.constantFrom('default', 'none'), nesting: fc.boolean() }, optional),
       oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
       signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),
       console: fc.record(
@@ -74,6 +74,7 @@ export const hostFacts: fc.Arbitrary<HostFacts> = fc
     idmappedMounts: fc.boolean(),
     overlayOnDetached: fc.boolean(),
     cloneIntoCgroup: fc.boolean(),
+    seccomp: fc.boolean(),
     mknod: fc.boolean(),
     bpfDevicePolicy: fc.boolean(),
     dropped: fc.subarray([...CAPABILITIES]),
@@ -81,9 +82,9 @@ export const hostFacts: fc.Arbitrary<HostFacts> = fc
     oomScoreAdj: fc.constantFrom(-500, 0, 300),
     dumpable: fc.constantFrom(0, 1),
   })
-  .map(({ base, idmappedMounts, overlayOnDetached, cloneIntoCgroup, dropped, ...facts }) => ({
+  .map(({ base, idmappedMounts, overlayOnDetached, cloneIntoCgroup, seccomp, dropped, ...facts }) => ({
     ...base,
     ...facts,
-    features: { ...base.features, idmappedMounts, overlayOnDetached, cloneIntoCgroup },
+    features: { ...base.features, idmappedMounts, overlayOnDetached, cloneIntoCgroup, seccomp },
     capabilities: base.capabilities.filter(capability => !dropped.includes(capability)),
   }));

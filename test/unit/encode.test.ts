@@ -154,6 +154,18 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     const low = 1 | (1 << 21);
     expect(words).toEqual([low, low, 0, 1 << 8, 1 << 8, 0]);
   },
+  seccomp: () => {
+    const program = [0x20, 0, 0, 0, 4, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0xff, 0x7f];
+    const [entry, ...more] = one({ op: 'seccomp', program });
+    expect(more).toEqual([]);
+    const [operation, flags, header] = (entry?.args ?? []).map(Number);
+    // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW; struct sock_fprog {u16 len; struct sock_filter *filter}.
+    expect([NAMES.get(entry?.nr ?? 0), operation, flags]).toEqual(['seccomp', 1, 4]);
+    expect(arena.getU32(header ?? 0)).toBe(2);
+    const code = arena.getI64((header ?? 0) + 8);
+    expect(code % 8).toBe(0);
+    expect([...arena.slice(code, 16)]).toEqual(program);
+  },
   identity: () => {
     expect(one({ op: 'identity', uid: 0, gid: 0 }).map(show)).toEqual([
       'setgroups(0, 0)',

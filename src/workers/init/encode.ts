@@ -17,6 +17,14 @@ const IFF_UP_RUNNING = 0x41;
 const SIG_SETMASK = 2;
 const CLOSE_RANGE_CLOEXEC = 4;
 const CAPABILITY_VERSION_3 = 0x20080522;
+const SECCOMP_SET_MODE_FILTER = 1;
+/**
+ * Before Linux 5.16 a filter would switch speculative store bypass off for all that runs below it. That is for programs
+ * that sandbox code in their own memory; a payload can still ask for it, and one without a filter does not have it either.
+ */
+const SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4;
+/** Bytes of struct sock_filter. */
+const FILTER_INSTRUCTION = 8;
 
 export interface Batch {
   readonly entries: readonly Entry[];
@@ -127,6 +135,10 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       return [{ nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
     case 'capabilities':
       return capabilityEntries(arena, action.keep, action.drop);
+    case 'seccomp':
+      return [
+        { nr: NR.seccomp, args: [SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter(arena, action)] },
+      ];
     case 'identity':
       return [
         { nr: NR.setgroups, args: [0, 0] },
@@ -185,6 +197,15 @@ function capabilityEntries(arena: Arena, keep: readonly string[], drop: readonly
     ...numbers(drop).map(number => ({ nr: NR.prctl, args: [PR.PR_CAPBSET_DROP, number] })),
     { nr: NR.capset, args: [header, data] },
   ];
+}
+
+/** struct sock_fprog (linux/filter.h): the number of instructions, and where they are. */
+function filter(arena: Arena, { program }: { readonly program: readonly number[] }): number {
+  const code = arena.copy(Uint8Array.from(program));
+  const header = arena.alloc(16);
+  arena.setU32(header, program.length / FILTER_INSTRUCTION);
+  arena.setU64(header + 8, code);
+  return header;
 }
 
 /** A NULL-terminated array of strings. */
