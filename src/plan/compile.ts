@@ -8,11 +8,15 @@ import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { kernelMounts } from './mounts.js';
 import { rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
+import { runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
 
-/** Where the volatile parts of a container live on the host. */
-export interface PlanPaths {
+/** What the supervisor has given a container. */
+export interface Assigned {
+  /** Where its volatile parts live on the host. */
   readonly runDir: string;
+  /** Its uuid, for an image that has no machine id. */
+  readonly uuid: string;
 }
 
 /** Registers the supervisor keeps: the pid, its descriptor, and both ends of the console (the slave so that the
@@ -23,7 +27,7 @@ const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave'];
  * @throws CaissonError SPEC_INVALID when the spec asks for what this kind of host cannot give, HOST_UNSUPPORTED or
  * CGROUP_NS_REQUIRED when the host cannot run containers.
  */
-export function compile(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths): Plan {
+export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigned): Plan {
   if (!facts.features.cgroupNamespace) {
     throw new CaissonError('CGROUP_NS_REQUIRED', 'this kernel has no cgroup namespaces', {
       hint: 'Linux 4.6 or newer with CONFIG_CGROUPS is needed',
@@ -32,14 +36,14 @@ export function compile(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths)
   const cgroups = cgroupPaths(spec, facts);
   const policy = devicePolicy(spec, facts, cgroups);
   const devices = deviceSteps(spec, facts);
-  const running = runningSteps(spec, facts, paths.runDir);
+  const running = runningSteps(spec, facts, assigned.runDir);
   const runDirectory: HostStep = {
     id: 'creating.run',
     phase: 'creating',
     executor: 'host',
-    label: `volatile directory ${paths.runDir}`,
-    action: { op: 'mkdir', path: paths.runDir, mode: 0o700 },
-    undo: { op: 'rmdir', path: paths.runDir },
+    label: `volatile directory ${assigned.runDir}`,
+    action: { op: 'mkdir', path: assigned.runDir, mode: 0o700 },
+    undo: { op: 'rmdir', path: assigned.runDir },
   };
   const steps: Step[] = [
     ...rootfsChecks(spec, facts),
@@ -47,11 +51,13 @@ export function compile(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths)
     ...cgroupSetup(spec, facts, cgroups, policy.early),
     ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
     ...cgroupJoin(facts, cgroups),
-    ...rootfsMount(spec, facts, paths.runDir),
+    ...rootfsMount(spec, facts, assigned.runDir),
     identityStep(),
     ...rootfsPivot(),
     ...kernelMounts(spec),
     ...cgroupMounts(cgroups),
+    ...runHost(spec, assigned),
+    ...runHostSeal(),
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,

@@ -30,7 +30,8 @@ function format(value: unknown): string {
       ? value.join('|')
       : JSON.stringify(value);
   }
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  // One step is one line, whatever it writes.
+  return typeof value === 'object' ? JSON.stringify(value) : String(value).replaceAll('\n', '\\n');
 }
 
 /** One line a step: phase, executor, label, call, and what is tolerated and undone. */

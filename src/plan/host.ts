@@ -50,7 +50,11 @@ export function compilePrepare(facts: HostFacts, runDir: string): Plan {
       }),
     );
   }
-  steps.push(step('run', `volatile directory ${runDir}`, { op: 'mkdirs', path: runDir, mode: 0o711 }));
+  steps.push(
+    step('run', `volatile directory ${runDir}`, { op: 'mkdirs', path: runDir, mode: 0o711 }),
+    // Containers receive what is mounted in their directory below it (HST-33); one mount serves them all.
+    step('share', `make ${runDir} a mount that is shared`, { op: 'mount.share', path: runDir }),
+  );
   return { container: '', steps, notices: [], exports: [] };
 }
 
@@ -66,7 +70,15 @@ export function compileRelease(facts: HostFacts, runDir: string): Plan {
   });
   return {
     container: '',
-    steps: [...ownDirectories(facts).map(path => remove(`cgroup:${path}`, path)), remove('run', runDir)],
+    steps: [
+      ...ownDirectories(facts).map(path => remove(`cgroup:${path}`, path)),
+      {
+        ...remove('share', runDir),
+        label: `unmount ${runDir} if it is empty`,
+        action: { op: 'mount.unshare', path: runDir },
+      },
+      remove('run', runDir),
+    ],
     notices: [],
     exports: [],
   };

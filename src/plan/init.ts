@@ -1,7 +1,9 @@
 /** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
 import type { ContainerSpec } from '../spec/container.js';
+import type { Variable } from './actions/init.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
+import { UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
 
@@ -22,8 +24,12 @@ export function networkSteps(): Step[] {
 const KEPT_DESCRIPTORS_FROM = 512;
 
 /** Default `container=` and the user's variables; nothing is inherited (ENV-51, ENV-52). */
-export function environmentOf(spec: ContainerSpec): string[] {
-  return [`container=${spec.type}`, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)];
+export function environmentOf(spec: ContainerSpec): Variable[] {
+  return [
+    `container=${spec.type}`,
+    ...(spec.machineId === 'env' ? [{ name: 'container_uuid', from: UUID }] : []),
+    ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
+  ];
 }
 
 /** A second bolt: every descriptor the child has was opened or received close-on-exec. */

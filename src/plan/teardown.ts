@@ -2,8 +2,9 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { cgroupDirectories, cgroupPaths } from './cgroups.js';
-import type { PlanPaths } from './compile.js';
+import type { Assigned } from './compile.js';
 import type { HostFacts } from './facts.js';
+import { incomingDirectory } from './run-host.js';
 import type { HostAction, HostStep, Plan, Tolerance } from './step.js';
 
 const GONE: Tolerance = { errno: 'ENOENT', why: 'already gone' };
@@ -15,7 +16,7 @@ function step(id: string, label: string, action: HostAction): HostStep {
   return { id: `teardown.${id}`, phase: 'teardown', executor: 'host', label, action, tolerate: [GONE] };
 }
 
-export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths): Plan {
+export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const steps: HostStep[] = [
     step('close', 'close PID 1 and both ends of its console', {
@@ -35,6 +36,10 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pl
     ...(spec.rootfs.overlay === 'ephemeral'
       ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: `${paths.runDir}/overlay` })]
       : []),
+    step('incoming', "remove the host's side of /run/host/incoming", {
+      op: 'rmdir',
+      path: incomingDirectory(paths.runDir),
+    }),
     step('pid', 'remove the record of PID 1', { op: 'unlink', path: `${paths.runDir}/pid` }),
     step('run', `remove ${paths.runDir}`, { op: 'rmdir', path: paths.runDir }),
   ];
@@ -42,7 +47,7 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pl
 }
 
 /** Paths that a life leaves on the host when it has not been cleaned up. */
-export function traces(spec: ContainerSpec, facts: HostFacts, paths: PlanPaths): string[] {
+export function traces(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): string[] {
   return [paths.runDir, ...cgroupDirectories(cgroupPaths(spec, facts))];
 }
 

@@ -21,6 +21,8 @@ export interface ContainerSpec {
   readonly args: readonly string[];
   readonly type: string;
   readonly environment: Readonly<Record<string, string>>;
+  readonly uuid: string | null;
+  readonly machineId: 'none' | 'env';
   readonly hostname: string;
   /** null: privileged, no user namespace. */
   readonly idmap: IdMap | null;
@@ -86,6 +88,8 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     args: spec.args ?? [],
     type: spec.type ?? 'lxc',
     environment: { ...spec.environment },
+    uuid: spec.uuid ?? null,
+    machineId: spec.machineId ?? 'none',
     hostname: spec.hostname ?? spec.name,
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },

@@ -10,6 +10,8 @@ import { rootfsOrPath } from './schema/rootfs.js';
 import { security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
 
+const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
+
 export const containerSpecSchema = object({
   name: v.pipe(text, v.check(isContainerName, NAME_RULE)),
   /** A directory holding a root file system, or that directory with options. */
@@ -22,6 +24,10 @@ export const containerSpecSchema = object({
   type: v.optional(v.pipe(text, v.regex(/^[a-z0-9-]{1,32}$/, 'must be a short lower-case word'))),
   /** Variables of PID 1 besides `container` (ENV-52). */
   environment: v.optional(environment),
+  /** The container's uuid, for an image that has no machine id (HST-14). */
+  uuid: v.optional(v.pipe(text, v.regex(UUID, 'must be a uuid: dashed, lower case'))),
+  /** `env`: PID 1 also gets it as `container_uuid` (ENV-52). */
+  machineId: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
   hostname: v.optional(v.pipe(text, v.regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'must be a host name'))),
   privileged: v.optional(flag),
   idmap: v.optional(idMap),

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import { describe, type ExitStatus } from '../machines/exit.js';
 import { type StateName, statusOf } from '../machines/states.js';
-import { compile } from '../plan/compile.js';
+import { type Assigned, compile } from '../plan/compile.js';
 import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, type CaissonError } from '../spec/errors.js';
@@ -20,6 +20,7 @@ import { type TimelineEntry, timelineOf } from './timeline.js';
 export interface ContainerParts {
   readonly host: Host;
   readonly spec: ContainerSpec;
+  readonly assigned: Assigned;
   readonly log: EventLog;
   readonly logger: Logger | null;
 }
@@ -38,7 +39,7 @@ export class Container {
     this.spec = parts.spec;
     this.announcer = new Announcer(this.name, parts.log, parts.logger);
     this.console = new Console(parts.spec.console.ring);
-    this.executor = new Executor(parts.host, parts.spec, this.runDir, this.console, {
+    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, {
       phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
       notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
       exit: exit => this.lifecycle.exited(exit),
@@ -76,7 +77,7 @@ export class Container {
 
   /** Volatile directory on the host. */
   get runDir(): string {
-    return `${this.parts.host.runDir}/${this.parts.spec.name}`;
+    return this.parts.assigned.runDir;
   }
 
   /** Each step of the last start with its times, in ns from the start call. */
@@ -91,7 +92,7 @@ export class Container {
 
   /** What a start would do. @throws CaissonError when this host cannot run this spec. */
   plan(): Plan {
-    return compile(this.spec, this.parts.host.facts, { runDir: this.runDir });
+    return compile(this.spec, this.parts.host.facts, this.parts.assigned);
   }
 
   /** Calls `listener` for each event of that kind; returns what ends that. */

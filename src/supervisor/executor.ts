@@ -1,7 +1,9 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
+
 import type { ExitStatus } from '../machines/exit.js';
 import type { ContainerPort, SignalOutcome, SignalPurpose } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
+import type { Assigned } from '../plan/compile.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import type { ContainerSpec } from '../spec/container.js';
@@ -41,7 +43,7 @@ export class Executor implements ContainerPort {
   constructor(
     private readonly host: Host,
     private readonly spec: ContainerSpec,
-    private readonly runDir: string,
+    private readonly assigned: Assigned,
     private readonly console: Console,
     private readonly events: ExecutorEvents,
   ) {}
@@ -56,7 +58,7 @@ export class Executor implements ContainerPort {
       this.cancelled = false;
       if (this.unclean) await this.clearLastLife();
       this.killed = false;
-      this.starting = new Launch(this.host, this.spec, this.runDir);
+      this.starting = new Launch(this.host, this.spec, this.assigned);
       if (this.cancelled) this.starting.cancel();
     }
     const { starting } = this;
@@ -107,7 +109,7 @@ export class Executor implements ContainerPort {
   async teardown(): Promise<void> {
     this.unclean = true;
     this.release();
-    const plan = compileTeardown(this.spec, this.host.facts, { runDir: this.runDir });
+    const plan = compileTeardown(this.spec, this.host.facts, this.assigned);
     const { registers } = this;
     this.registers = {};
     const result = await this.perform(plan, registers, 'best-effort');

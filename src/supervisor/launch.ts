@@ -1,5 +1,7 @@
 /** A start under way in a worker: its phases as they are done, and what it made. */
+
 import type { Phase } from '../machines/states.js';
+import type { Assigned } from '../plan/compile.js';
 import { START_PHASES } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { Progress } from '../workers/progress.js';
@@ -18,12 +20,12 @@ export class Launch {
   /** The end of the whole start. */
   readonly result: Promise<StartResult>;
 
-  constructor(host: Host, spec: ContainerSpec, runDir: string) {
+  constructor(host: Host, spec: ContainerSpec, assigned: Assigned) {
     const { progress } = this;
     const arena = host.arenas.take(spec);
     const launch = { address: arena.address, size: arena.size };
     this.result = host.pool
-      .start({ spec, runDir, launch, faults: host.faults, progress: progress.memory }, host.facts)
+      .start({ spec, assigned, launch, faults: host.faults, progress: progress.memory }, host.facts)
       .then(outcome => {
         // A child that could not be killed may still run in this memory: then it is never used again.
         if (outcome.error?.cleanupErrors === undefined) host.arenas.give(arena);

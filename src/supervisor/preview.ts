@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { compile } from '../plan/compile.js';
 import type { Plan } from '../plan/step.js';
 import { WorkerPool } from '../workers/pool.js';
+import { assignedTo } from './assigned.js';
 import { DEFAULT_ID_POOL, IDS_PER_CONTAINER } from './ids.js';
 import { resolveInput } from './input.js';
 import { storeId } from './store.js';
@@ -19,7 +20,8 @@ export async function planFor(input: CreateInput, stateDir: string): Promise<Pla
   const id = storeId(dir);
   const pool = new WorkerPool({ threads: 1 });
   try {
-    return compile(spec, await pool.facts(`caisson-${id}`), { runDir: `/run/caisson/${id}/${spec.name}` });
+    const assigned = assignedTo(spec, { runDir: `/run/caisson/${id}`, storeId: id, created: Date.now() });
+    return compile(spec, await pool.facts(`caisson-${id}`), assigned);
   } finally {
     await pool.close();
   }

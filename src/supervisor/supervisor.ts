@@ -2,15 +2,16 @@
 import { readFile, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
-import { compile } from '../plan/compile.js';
+import { type Assigned, compile } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
 import { compilePrepare, compileRelease } from '../plan/host.js';
 import type { Plan } from '../plan/step.js';
-import { type IdMap, resolveSpec } from '../spec/container.js';
+import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { releaseWatches } from '../syscalls/watch.js';
 import { type PoolOptions, WorkerPool } from '../workers/pool.js';
 import { findAlive } from './adoption.js';
+import { assignedTo } from './assigned.js';
 import { Container } from './container.js';
 import { type CaissonEvent, EventLog } from './events.js';
 import { ArenaPool, type Host } from './host.js';
@@ -138,13 +139,15 @@ export class Supervisor implements AsyncDisposable {
       });
     }
     // What this host cannot run is refused here, while nothing has been made.
-    compile(spec, this.host.facts, { runDir: join(this.host.runDir, spec.name) });
+    const created = Date.now();
+    const assigned = this.assign(spec, created);
+    compile(spec, this.host.facts, assigned);
     this.reserved.add(spec.name);
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
     try {
       await this.store.add(spec.name, async directory => {
         if (template !== undefined) await buildTemplate(template, join(directory, 'rootfs'));
-        return { version: 1, spec: recorded, idmap: allocated, created: Date.now() };
+        return { version: 1, spec: recorded, idmap: allocated, created };
       });
     } catch (error) {
       this.ids.release(spec.name);
@@ -152,7 +155,7 @@ export class Supervisor implements AsyncDisposable {
     } finally {
       this.reserved.delete(spec.name);
     }
-    const container = new Container({ host: this.host, spec, log: this.log, logger: this.logger });
+    const container = new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger });
     this.containers.set(spec.name, container);
     this.log.append(spec.name, { type: 'created', action: 'instance-created' });
     return container;
@@ -235,10 +238,18 @@ export class Supervisor implements AsyncDisposable {
     this.logger?.warn({ err: error }, 'record set aside');
   }
 
+  private assign(spec: ContainerSpec, created: number): Assigned {
+    return assignedTo(spec, { runDir: this.host.runDir, storeId: this.store.id, created });
+  }
+
   private restore(stored: StoredContainer): void {
     const spec = resolveSpec(stored.spec, () => stored.idmap ?? this.ids.allocate());
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
-    this.containers.set(spec.name, new Container({ host: this.host, spec, log: this.log, logger: this.logger }));
+    const assigned = this.assign(spec, stored.created);
+    this.containers.set(
+      spec.name,
+      new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger }),
+    );
   }
 
   /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */

@@ -53,9 +53,8 @@ const INITTAB = `::sysinit:/etc/init.d/rcS
 console::respawn:-/bin/sh
 ::ctrlaltdel:/sbin/reboot
 `;
-// Only tmpfs of the container itself: the kernel file systems are there before init is.
+// The kernel file systems, /dev and /run are there before init is.
 const RCS = `#!/bin/sh
-mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /tmp
 echo "$(hostname) is up"
 `;

@@ -142,6 +142,17 @@ export function statFd(fd: number): Stat {
   };
 }
 
+const STATX_ATTR_MOUNT_ROOT = 0x2000;
+
+/** True when `fd` is the root of a mount (Linux 5.8). */
+export function isMountRoot(fd: number): boolean {
+  const arena = scratch();
+  const buffer = arena.alloc(256);
+  const result = trySyscall('statx', fd, arena.cstring(''), AT.AT_EMPTY_PATH, 0, buffer);
+  if (result < 0) throw new SyscallError('statx', -result, `fd ${fd}`);
+  return (arena.getI64(buffer + 8) & STATX_ATTR_MOUNT_ROOT) !== 0;
+}
+
 /** A directory's own `.` and `..` take 24 bytes each in getdents64(2); anything more is an entry. */
 const ONLY_DOTS = 48;
 

@@ -49,6 +49,18 @@ export function newMount(fstype: string, options: Readonly<Record<string, string
   }
 }
 
+/** mount(2) without a file system or data: binds, and changes of what is mounted. */
+export function mount(source: string | null, target: string, flags: number): void {
+  const arena = scratch();
+  const result = trySyscall('mount', source === null ? 0 : arena.cstring(source), arena.cstring(target), 0, flags, 0);
+  if (result < 0) throw new SyscallError('mount', -result, target);
+}
+
+export function umount(target: string, flags: number): void {
+  const result = trySyscall('umount2', scratch().cstring(target), flags);
+  if (result < 0) throw new SyscallError('umount2', -result, target);
+}
+
 /** What the kernel wrote into the context's log, as ` (text)`: far clearer than its errno. */
 function kernelMessage(context: number): string {
   const arena = scratch();

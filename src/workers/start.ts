@@ -1,5 +1,6 @@
 /** A whole start in one task: compiled, executed, told phase by phase; undone as one if any step fails. */
 import { availableParallelism } from 'node:os';
+import type { Assigned } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
 import type { PlanNotice } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
@@ -14,7 +15,7 @@ export interface StartRequest {
   readonly spec: ContainerSpec;
   /** Left out when the thread is thought to know them. */
   readonly facts?: HostFacts;
-  readonly runDir: string;
+  readonly assigned: Assigned;
   readonly launch: LaunchMemory;
   /** Fault injection: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
@@ -38,10 +39,10 @@ const TELL_AFTER_MS = availableParallelism() > 2 ? 0 : 10;
 /** @returns undefined, having done nothing, when this thread does not know the host's facts yet. */
 export function start(request: StartRequest): StartResult | undefined {
   if (!learnFacts(request.facts)) return undefined;
-  const { spec, runDir, launch, faults } = request;
+  const { spec, assigned, launch, faults } = request;
   const progress = new Progress(request.progress);
   const begun = performance.now();
-  const plan = planOf(spec, runDir);
+  const plan = planOf(spec, assigned);
   const result = execute(
     { steps: plan.steps, registers: {}, launch, faults, mode: 'all-or-nothing' },
     {

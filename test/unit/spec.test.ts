@@ -32,6 +32,8 @@ describe('defaults', () => {
       args: [],
       type: 'lxc',
       environment: {},
+      uuid: null,
+      machineId: 'none',
       hostname: 'web',
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },

@@ -12,4 +12,8 @@ export type FileAction =
   | { readonly op: 'write.lines'; readonly path: string; readonly lines: readonly string[] }
   | { readonly op: 'chown'; readonly path: string; readonly uid: number; readonly gid: number }
   | { readonly op: 'raise'; readonly registers: readonly Register[]; readonly from: number }
-  | { readonly op: 'unlink'; readonly path: string };
+  | { readonly op: 'unlink'; readonly path: string }
+  /** Makes a directory a mount of its own that shares what is mounted below it. */
+  | { readonly op: 'mount.share'; readonly path: string }
+  /** Undoes that where the directory is empty. */
+  | { readonly op: 'mount.unshare'; readonly path: string };

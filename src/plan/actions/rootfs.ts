@@ -20,4 +20,6 @@ export type RootfsAction =
       readonly save: Register;
     }
   | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }
-  | { readonly op: 'mount.idmap'; readonly mount: Register; readonly userns: Register };
+  | { readonly op: 'mount.idmap'; readonly mount: Register; readonly userns: Register }
+  /** The uuid that the tree's /etc/machine-id stands for, or `fallback` where it holds none. */
+  | { readonly op: 'machine-id.read'; readonly root: Register; readonly fallback: string; readonly save: Register };

@@ -1,5 +1,5 @@
 /** File systems of the container, made detached and filled through descriptors: no path of the container is walked. Done by a worker thread, in the host's namespaces. */
-import type { Register } from './register.js';
+import type { Register, Text } from './register.js';
 
 export type TreeAction =
   | {
@@ -59,4 +59,26 @@ export type TreeAction =
       readonly uid: number;
       readonly gid: number;
       readonly save: { readonly master: Register; readonly slave: Register };
-    };
+    }
+  /** A node of no use to anybody, or an empty file: devices get the number 0:0. */
+  | {
+      readonly op: 'tree.special';
+      readonly dir: Register;
+      readonly path: string;
+      readonly kind: 'S_IFREG' | 'S_IFIFO' | 'S_IFSOCK' | 'S_IFCHR' | 'S_IFBLK';
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.write';
+      readonly dir: Register;
+      readonly path: string;
+      readonly text: Text;
+      readonly newline?: boolean;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  /** A detached copy of the first of `paths` that exists. */
+  | { readonly op: 'bind.first'; readonly paths: readonly string[]; readonly save: Register };

@@ -4,6 +4,7 @@ import type { FileAction } from '../../plan/actions/files.js';
 import { AT, flagsOf, O } from '../../syscalls/abi/constants.js';
 import { chownat, close, duplicate, mkdirat, openat, rmdir, unlink, writeFd, writeFile } from '../../syscalls/fs.js';
 import type { Executors } from './executors.js';
+import { share, unshare } from './share.js';
 
 export const FILE_ACTIONS: Executors<FileAction> = {
   mkdir: action => mkdirat(AT.AT_FDCWD, action.path, action.mode),
@@ -40,4 +41,6 @@ export const FILE_ACTIONS: Executors<FileAction> = {
     }
   },
   unlink: action => unlink(action.path),
+  'mount.share': action => share(action.path),
+  'mount.unshare': action => unshare(action.path),
 };

@@ -4,6 +4,7 @@ import { AT, O } from '../../syscalls/abi/constants.js';
 import { openat } from '../../syscalls/fs.js';
 import { cloneTree } from '../../syscalls/mount.js';
 import type { Executors } from './executors.js';
+import { machineUuid } from './machine-id.js';
 import { checkRootfs, mapOwners, openRootfs, overlay } from './rootfs.js';
 
 export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
@@ -17,4 +18,7 @@ export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'userns.open': (action, context) =>
     context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
   'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),
+  'machine-id.read': (action, context) => {
+    context.texts[action.save] = machineUuid(context.get(action.root)) ?? action.fallback;
+  },
 };

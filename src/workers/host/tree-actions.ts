@@ -1,10 +1,23 @@
 /** Executors of the actions on trees of the container. */
 import type { TreeAction } from '../../plan/actions/tree.js';
-import { AT, flagsOf, MOUNT_ATTR, S_IFCHR, S_IFREG } from '../../syscalls/abi/constants.js';
-import { chownat, deviceNumber, mkdirat, mknodat, symlinkat } from '../../syscalls/fs.js';
+import {
+  AT,
+  flagsOf,
+  MOUNT_ATTR,
+  O,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  S_IFREG,
+  S_IFSOCK,
+} from '../../syscalls/abi/constants.js';
+import { chownat, close, deviceNumber, mkdirat, mknodat, openat, symlinkat, writeFd } from '../../syscalls/fs.js';
+import { SyscallError } from '../../syscalls/libc.js';
 import { cloneTree, newMount } from '../../syscalls/mount.js';
 import { openPty } from '../../syscalls/pty.js';
 import type { Executors } from './executors.js';
+
+const FILE_TYPES = { S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } as const;
 
 export const TREE_ACTIONS: Executors<TreeAction> = {
   'fs.mount': (action, context) =>
@@ -36,4 +49,31 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
     context.set(action.save.master, master);
     context.set(action.save.slave, slave);
   },
+  'tree.special': (action, context) => {
+    const dir = context.get(action.dir);
+    mknodat(dir, action.path, FILE_TYPES[action.kind] | action.mode, 0);
+    chownat(dir, action.path, action.uid, action.gid);
+  },
+  'tree.write': (action, context) => {
+    const fd = openat(context.get(action.dir), action.path, O.O_WRONLY | O.O_CREAT | O.O_EXCL, action.mode);
+    try {
+      writeFd(fd, context.text(action.text) + (action.newline === true ? '\n' : ''), action.path);
+      chownat(fd, '', action.uid, action.gid);
+    } finally {
+      close(fd);
+    }
+  },
+  'bind.first': (action, context) => context.set(action.save, firstTree(action.paths)),
 };
+
+/** @throws SyscallError ENOENT when there is none of them. */
+function firstTree(paths: readonly string[]): number {
+  for (const [index, path] of paths.entries()) {
+    try {
+      return cloneTree(AT.AT_FDCWD, path);
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errno === 'ENOENT') || index === paths.length - 1) throw error;
+    }
+  }
+  throw new RangeError('no paths');
+}

@@ -1,0 +1,197 @@
+/**
+ * /run and /run/host (host-interface §5): what the host tells the payload, at places that systemd and others know. The
+ * host fills a tmpfs of its own through a descriptor while the child mounts; the child attaches it read-only.
+ */
+import type { ContainerSpec } from '../spec/container.js';
+import type { Assigned } from './compile.js';
+import type { HostAction, HostStep, InitAction, InitStep, Step, Tolerance } from './step.js';
+
+/** The uuid of the container: that of the image's machine id where it has one (HST-15). */
+export const UUID = 'text:uuid';
+
+/** What an image without /run does without; systemd itself would not boot in it. */
+const NO_RUN: readonly Tolerance[] = [
+  { errno: 'ENOENT', why: 'the image has no /run' },
+  { errno: 'ENOTDIR', why: "the image's /run is not a directory" },
+];
+
+function host(id: string, label: string, action: HostAction, more: Partial<HostStep> = {}): HostStep {
+  return { id: `mounting.${id}`, phase: 'mounting', executor: 'host', label, action, ...more };
+}
+
+function init(id: string, label: string, action: InitAction, more: Partial<InitStep> = {}): InitStep {
+  return { id: `mounting.${id}`, phase: 'mounting', executor: 'init', label, action, tolerate: NO_RUN, ...more };
+}
+
+/** Nodes of each type that nobody can use, for a payload to bind over what it wants out of reach (HST-36). */
+const INACCESSIBLE = [
+  { name: 'reg', kind: 'S_IFREG' },
+  { name: 'fifo', kind: 'S_IFIFO' },
+  { name: 'sock', kind: 'S_IFSOCK' },
+  { name: 'chr', kind: 'S_IFCHR' },
+  { name: 'blk', kind: 'S_IFBLK' },
+] as const;
+
+function inaccessible(owner: number): HostStep[] {
+  const directory = (path: string, mode: number): HostStep =>
+    host(`run.host.${path}`, `directory /run/host/${path}`, {
+      op: 'tree.mkdir',
+      dir: 'fd:run.host',
+      path,
+      mode,
+      uid: owner,
+      gid: owner,
+    });
+  return [
+    directory('inaccessible', 0o755),
+    directory('inaccessible/dir', 0),
+    ...INACCESSIBLE.map(({ name, kind }) =>
+      host(
+        `run.host.inaccessible.${name}`,
+        `/run/host/inaccessible/${name}`,
+        { op: 'tree.special', dir: 'fd:run.host', path: `inaccessible/${name}`, kind, mode: 0, uid: owner, gid: owner },
+        name === 'chr' || name === 'blk'
+          ? {
+              tolerate: [{ errno: 'EPERM', why: 'making device nodes is not allowed here; the contract does without' }],
+            }
+          : {},
+      ),
+    ),
+  ];
+}
+
+function file(path: string, owner: number, action: Partial<Extract<HostAction, { op: 'tree.write' }>>): HostStep {
+  return host(`run.host.${path}`, `/run/host/${path}`, {
+    op: 'tree.write',
+    dir: 'fd:run.host',
+    path,
+    mode: 0o444,
+    uid: owner,
+    gid: owner,
+    text: '',
+    ...action,
+  });
+}
+
+/** Where the host side of `incoming` is: on a mount of the supervisor's that is shared (compilePrepare). */
+export function incomingDirectory(runDir: string): string {
+  return `${runDir}/incoming`;
+}
+
+function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] {
+  const owner = spec.idmap?.first ?? 0;
+  const incoming = incomingDirectory(runDir);
+  return [
+    host('machine-id', "the container's uuid: the image's machine id, or one of its own", {
+      op: 'machine-id.read',
+      root: 'fd:rootfs',
+      fallback: uuid,
+      save: UUID,
+    }),
+    host('run.host.tmpfs', 'tmpfs for /run/host', {
+      op: 'fs.mount',
+      fstype: 'tmpfs',
+      options: { mode: '0755', size: '4m', nr_inodes: '1k', uid: String(owner), gid: String(owner) },
+      attributes: ['MOUNT_ATTR_NOSUID', 'MOUNT_ATTR_NODEV', 'MOUNT_ATTR_NOEXEC'],
+      save: 'fd:run.host',
+    }),
+    ...inaccessible(owner),
+    file('container-manager', owner, { text: `${spec.type}\n` }),
+    file('container-uuid', owner, { text: { from: UUID }, newline: true }),
+    host('run.host.incoming', 'directory /run/host/incoming', {
+      op: 'tree.mkdir',
+      dir: 'fd:run.host',
+      path: 'incoming',
+      mode: 0o600,
+      uid: owner,
+      gid: owner,
+    }),
+    host(
+      'incoming.dir',
+      'directory on the host that shows in /run/host/incoming',
+      { op: 'mkdir', path: incoming, mode: 0o600 },
+      { undo: { op: 'rmdir', path: incoming } },
+    ),
+    host('incoming.owner', 'give it to container root, who may look but not write', {
+      op: 'chown',
+      path: incoming,
+      uid: owner,
+      gid: owner,
+    }),
+    host('incoming.open', "that directory, as part of the supervisor's shared mount", {
+      op: 'bind.open',
+      path: incoming,
+      save: 'fd:incoming',
+    }),
+    host(
+      'os-release.open',
+      "the host's os-release",
+      { op: 'bind.first', paths: ['/etc/os-release', '/usr/lib/os-release'], save: 'fd:os-release' },
+      { tolerate: [{ errno: 'ENOENT', why: 'the host has no os-release' }] },
+    ),
+    { ...file('os-release', owner, {}), needs: 'fd:os-release' },
+  ];
+}
+
+const READ_ONLY = ['MS_REMOUNT', 'MS_BIND', 'MS_RDONLY', 'MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
+
+/** Attaches what a descriptor holds; what is bound from the host is severed from it, or only listens to it. */
+function attach(
+  id: string,
+  mount: string,
+  target: string,
+  propagation: string,
+  more: Partial<InitStep> = {},
+): InitStep[] {
+  const step = (suffix: string, label: string, action: InitAction): InitStep =>
+    init(`${id}${suffix}`, label, action, more);
+  return [
+    step('', `attach ${target}`, { op: 'move_mount', mount, target }),
+    step('.propagation', `${target}: ${propagation}`, {
+      op: 'mount',
+      source: null,
+      target,
+      fstype: null,
+      flags: [propagation],
+    }),
+    step('.ro', `${target} read-only`, { op: 'mount', source: null, target, fstype: null, flags: READ_ONLY }),
+  ];
+}
+
+function initSteps(): InitStep[] {
+  return [
+    init('run', 'tmpfs on /run, so that /run/host is there before init', {
+      op: 'mount',
+      source: 'tmpfs',
+      target: '/run',
+      fstype: 'tmpfs',
+      flags: ['MS_NOSUID', 'MS_NODEV'],
+      data: 'mode=755,size=20%,nr_inodes=800k',
+    }),
+    init('run.host.dir', 'directory /run/host', { op: 'mkdir', path: '/run/host', mode: 0o755 }),
+    init('run.host.attach', 'attach /run/host', { op: 'move_mount', mount: 'fd:run.host', target: '/run/host' }),
+    ...attach('incoming', 'fd:incoming', '/run/host/incoming', 'MS_SLAVE'),
+    ...attach('os-release', 'fd:os-release', '/run/host/os-release', 'MS_PRIVATE', { needs: 'fd:os-release' }),
+  ];
+}
+
+/** After everything that is put into /run/host. */
+export function runHostSeal(): Step[] {
+  return [
+    init('run.host.ro', '/run/host read-only', {
+      op: 'mount',
+      source: null,
+      target: '/run/host',
+      fstype: null,
+      flags: READ_ONLY,
+    }),
+    host('run.host.close', 'close the descriptors of /run/host', {
+      op: 'close',
+      registers: ['fd:run.host', 'fd:incoming', 'fd:os-release'],
+    }),
+  ];
+}
+
+export function runHost(spec: ContainerSpec, assigned: Assigned): Step[] {
+  return [...hostSteps(spec, assigned), ...initSteps()];
+}

@@ -1,0 +1,22 @@
+/** What a container is given by its supervisor, and keeps for good. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Assigned } from '../plan/compile.js';
+import type { ContainerSpec } from '../spec/container.js';
+
+/** A uuid that a container keeps over restarts, and that a copy of it elsewhere does not share (HST-14). */
+function uuidOf(storeId: string, name: string, created: number): string {
+  const bytes = createHash('sha256').update(`${storeId}\0${name}\0${created}`).digest().subarray(0, 16);
+  // Version 8 and variant of RFC 9562: made by a rule of our own.
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+/** @param created ms since the epoch, as recorded. */
+export function assignedTo(spec: ContainerSpec, place: { runDir: string; storeId: string; created: number }): Assigned {
+  return {
+    runDir: join(place.runDir, spec.name),
+    uuid: spec.uuid ?? uuidOf(place.storeId, spec.name, place.created),
+  };
+}
