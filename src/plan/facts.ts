@@ -28,6 +28,8 @@ export interface HostFacts {
     readonly cgroupNamespace: boolean;
     /** mount_setattr(2) with MOUNT_ATTR_IDMAP (5.12). */
     readonly idmappedMounts: boolean;
+    /** An overlay takes id-mapped mounts as layers (5.19). */
+    readonly overlayOnIdmapped: boolean;
     /** An overlay takes detached mounts as layers (6.15). */
     readonly overlayOnDetached: boolean;
     /** clone3 with CLONE_INTO_CGROUP (5.7). */

@@ -42,13 +42,13 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, runDir: strin
   const steps: HostStep[] = [];
   const overlay = spec.rootfs.overlay === 'ephemeral';
   const idmapped = spec.idmap !== null && facts.features.idmappedMounts;
-  if (overlay && idmapped && !facts.features.overlayOnDetached) {
+  if (overlay && idmapped && !facts.features.overlayOnIdmapped) {
     throw new CaissonError(
       'HOST_UNSUPPORTED',
-      'rootfs.overlay: this kernel cannot lay an overlay over an id-mapped mount that is not attached',
+      'rootfs.overlay: this kernel cannot lay an overlay over an id-mapped mount',
       {
         field: 'rootfs.overlay',
-        hint: 'Linux 6.15 or newer is needed for an ephemeral root file system in a user namespace; leave rootfs.overlay out here',
+        hint: 'Linux 5.19 or newer is needed for an ephemeral root file system in a user namespace; leave rootfs.overlay out here',
       },
     );
   }
@@ -101,7 +101,14 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, runDir: strin
         phase: 'mounting',
         executor: 'host',
         label: 'overlay with that layer on top',
-        action: { op: 'rootfs.overlay', lower: tree, scratch, owner: spec.idmap?.first ?? 0, save: 'fd:rootfs' },
+        action: {
+          op: 'rootfs.overlay',
+          lower: tree,
+          scratch,
+          owner: spec.idmap?.first ?? 0,
+          attached: idmapped && !facts.features.overlayOnDetached,
+          save: 'fd:rootfs',
+        },
       },
     );
     if (tree !== 'fd:rootfs.dir') used.push(tree);

@@ -23,6 +23,16 @@ export function setIdmap(mount: number, userns: number): void {
   if (result < 0) throw new SyscallError('mount_setattr', -result, 'MOUNT_ATTR_IDMAP');
 }
 
+const MOVE_MOUNT_F_EMPTY_PATH = 4;
+
+/** Attaches a detached mount at `path`. */
+export function attachMount(mount: number, path: string): void {
+  const arena = scratch();
+  const [empty, target] = [arena.cstring(''), arena.cstring(path)];
+  const result = trySyscall('move_mount', mount, empty, AT.AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+  if (result < 0) throw new SyscallError('move_mount', -result, path);
+}
+
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
 

@@ -159,6 +159,7 @@ export function gatherFacts(prefix: string): HostFacts {
     features: {
       cgroupNamespace: existsSync('/proc/self/ns/cgroup'),
       idmappedMounts: hasMountSetattr(),
+      overlayOnIdmapped: atLeast(5, 19),
       overlayOnDetached: atLeast(6, 15),
       cloneIntoCgroup: atLeast(5, 7),
       cgroupKill: atLeast(5, 14),

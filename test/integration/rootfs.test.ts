@@ -1,6 +1,16 @@
 /** The root file system is checked before anything is made of it (ENV-01 to ENV-06), in both modes. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { CaissonError, ErrorCode } from 'caisson';
 import { describe, expect, test } from 'vitest';
@@ -171,4 +181,16 @@ describe.each(MODES)('%s', mode => {
     const { lines } = await rig.run({ mode, rootfs: { path: tree, overlay: 'ephemeral' } });
     expect(lines).toEqual(['booted from /sbin/init']);
   });
+});
+
+test('NET-33: below Linux 6.15 an ephemeral layer over mapped ids is laid in a mount namespace aside', async () => {
+  const { facts } = rig.supervisor;
+  const features = { ...facts.features, overlayOnDetached: false };
+  const supervisor = await rig.openWith({}, { ...facts, features });
+  const script = 'stat -c %u:%g /bin/busybox /; echo kept > /new; cat /new; grep -c . /proc/self/mountinfo';
+  const { lines } = await rig.run({ supervisor, script });
+  expect(lines.slice(0, 3)).toEqual(['0:0', '0:0', 'kept']);
+  // Every thread is back where it belongs, and the host has no mount more (the rig compares those).
+  const namespaces = readdirSync('/proc/self/task').map(task => readlinkSync(`/proc/self/task/${task}/ns/mnt`));
+  expect(new Set(namespaces)).toEqual(new Set([readlinkSync('/proc/self/ns/mnt')]));
 });

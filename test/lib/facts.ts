@@ -49,6 +49,7 @@ export const PURE_V2: HostFacts = {
   features: {
     cgroupNamespace: true,
     idmappedMounts: true,
+    overlayOnIdmapped: true,
     overlayOnDetached: true,
     cloneIntoCgroup: true,
     cgroupKill: true,
@@ -100,6 +101,7 @@ export const PURE_V1: HostFacts = {
   features: {
     cgroupNamespace: true,
     idmappedMounts: false,
+    overlayOnIdmapped: false,
     overlayOnDetached: false,
     cloneIntoCgroup: false,
     cgroupKill: false,
@@ -122,7 +124,7 @@ export const PURE_V1: HostFacts = {
   bpfDevicePolicy: false,
 };
 
-/** Debian 12: as above, but an overlay takes no detached mounts as layers (6.15). */
+/** Debian 12: as above, but a layer of an overlay must be attached (6.15). */
 export const DEBIAN_12: HostFacts = {
   ...PURE_V2,
   kernel: { release: '6.1.0-37-amd64', major: 6, minor: 1 },
@@ -136,6 +138,7 @@ export const NO_IDMAP: HostFacts = {
   features: {
     cgroupNamespace: true,
     idmappedMounts: false,
+    overlayOnIdmapped: false,
     overlayOnDetached: false,
     cloneIntoCgroup: true,
     cgroupKill: false,

@@ -71,10 +71,13 @@ export const specInput = fc
 export const hostFacts: fc.Arbitrary<HostFacts> = fc
   .record({
     base: fc.constantFrom(...Object.values(HOSTS)),
-    idmappedMounts: fc.boolean(),
-    overlayOnDetached: fc.boolean(),
-    cloneIntoCgroup: fc.boolean(),
-    seccomp: fc.boolean(),
+    features: fc.record({
+      idmappedMounts: fc.boolean(),
+      overlayOnIdmapped: fc.boolean(),
+      overlayOnDetached: fc.boolean(),
+      cloneIntoCgroup: fc.boolean(),
+      seccomp: fc.boolean(),
+    }),
     mknod: fc.boolean(),
     bpfDevicePolicy: fc.boolean(),
     dropped: fc.subarray([...CAPABILITIES]),
@@ -82,9 +85,9 @@ export const hostFacts: fc.Arbitrary<HostFacts> = fc
     oomScoreAdj: fc.constantFrom(-500, 0, 300),
     dumpable: fc.constantFrom(0, 1),
   })
-  .map(({ base, idmappedMounts, overlayOnDetached, cloneIntoCgroup, seccomp, dropped, ...facts }) => ({
+  .map(({ base, features, dropped, ...facts }) => ({
     ...base,
     ...facts,
-    features: { ...base.features, idmappedMounts, overlayOnDetached, cloneIntoCgroup, seccomp },
+    features: { ...base.features, ...features },
     capabilities: base.capabilities.filter(capability => !dropped.includes(capability)),
   }));

@@ -1,5 +1,8 @@
 /** The root file system's part of a plan: ENV-03, ENV-70, id mapping and the ephemeral layer. */
+
 import { describe, expect, test } from 'vitest';
+import type { HostFacts } from '#src/plan/facts.js';
+import type { ContainerSpec } from '#src/spec/container.js';
 import { DEBIAN_12, HOSTS, NESTED, NO_IDMAP, PURE_V2 } from '../lib/facts.js';
 import { actions, at, expectError, has, initStepOf, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
 
@@ -91,6 +94,7 @@ describe('ownership', () => {
         lower: 'fd:rootfs.lower',
         scratch: `${RUN_DIR}/overlay`,
         owner: 1_000_000,
+        attached: false,
         save: 'fd:rootfs',
       },
     ]);
@@ -112,15 +116,25 @@ describe('ownership', () => {
     }
   });
 
-  test('an ephemeral layer over mapped ids is refused before 6.15, naming the field; nothing else is', () => {
+  test('below 6.15 an ephemeral layer over mapped ids has its lower mount attached; no other layer needs that', () => {
+    const attached = (spec: ContainerSpec, facts: HostFacts): boolean | undefined =>
+      actions(planOf(spec, facts), 'rootfs.overlay')[0]?.attached;
+    expect(attached(unprivileged({ rootfs: EPHEMERAL }), DEBIAN_12)).toBe(true);
+    expect(attached(unprivileged({ rootfs: EPHEMERAL }), PURE_V2)).toBe(false);
+    expect(attached(privileged(), DEBIAN_12)).toBe(false);
+    expect(attached(unprivileged({ rootfs: EPHEMERAL }), NO_IDMAP)).toBe(false);
+  });
+
+  test('an ephemeral layer over mapped ids is refused before 5.19, naming the field; nothing else is', () => {
+    const facts = { ...DEBIAN_12, features: { ...DEBIAN_12.features, overlayOnIdmapped: false } };
     const error = expectError(
-      () => planOf(unprivileged({ rootfs: EPHEMERAL }), DEBIAN_12),
+      () => planOf(unprivileged({ rootfs: EPHEMERAL }), facts),
       'HOST_UNSUPPORTED',
       'rootfs.overlay',
     );
-    expect(error.hint).toContain('6.15');
-    expect(has(planOf(privileged(), DEBIAN_12), 'mounting.rootfs.overlay')).toBe(true);
-    expect(has(planOf(unprivileged(), DEBIAN_12), 'mounting.rootfs.idmap')).toBe(true);
+    expect(error.hint).toContain('5.19');
+    expect(has(planOf(privileged(), facts), 'mounting.rootfs.overlay')).toBe(true);
+    expect(has(planOf(unprivileged(), facts), 'mounting.rootfs.idmap')).toBe(true);
   });
 });
 

@@ -17,6 +17,8 @@ export type RootfsAction =
       readonly lower: Register;
       readonly scratch: string;
       readonly owner: number;
+      /** The lower mount has to be attached somewhere while the overlay is made. */
+      readonly attached: boolean;
       readonly save: Register;
     }
   | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }

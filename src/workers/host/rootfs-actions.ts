@@ -5,7 +5,8 @@ import { openat } from '../../syscalls/fs.js';
 import { cloneTree } from '../../syscalls/mount.js';
 import type { Executors } from './executors.js';
 import { machineUuid } from './machine-id.js';
-import { checkRootfs, mapOwners, openRootfs, overlay } from './rootfs.js';
+import { overlay } from './overlay.js';
+import { checkRootfs, mapOwners, openRootfs } from './rootfs.js';
 
 export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'rootfs.open': (action, context) => context.set(action.save, openRootfs(action.path)),
@@ -13,8 +14,7 @@ export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
     context.notices.push(...checkRootfs(context.get(action.dir), action));
   },
   'rootfs.clone': (action, context) => context.set(action.save, cloneTree(context.get(action.dir), '')),
-  'rootfs.overlay': (action, context) =>
-    context.set(action.save, overlay(context.get(action.lower), action.scratch, action.owner)),
+  'rootfs.overlay': (action, context) => context.set(action.save, overlay(context.get(action.lower), action)),
   'userns.open': (action, context) =>
     context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
   'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),

@@ -14,7 +14,7 @@ import {
   statFd,
 } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
-import { newMount, setIdmap } from '../../syscalls/mount.js';
+import { setIdmap } from '../../syscalls/mount.js';
 import { findDetour } from './program.js';
 
 const INSIDE = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS;
@@ -194,29 +194,6 @@ export function checkRootfs(dir: number, options: CheckOptions): PlanNotice[] {
     );
   }
   return notices;
-}
-
-/**
- * An overlay whose upper layer lives in `scratch`, an empty directory. The layers are named by descriptors: their
- * paths on the host would show in the container's /proc/mounts.
- */
-export function overlay(lower: number, scratch: string, owner: number): number {
-  const directory = openat(AT.AT_FDCWD, scratch, O.O_PATH | O.O_DIRECTORY);
-  const opened = [directory];
-  try {
-    const layers = ['work', 'upper'].map(name => {
-      mkdirat(directory, name, 0o755);
-      const fd = openat(directory, name, O.O_PATH | O.O_DIRECTORY);
-      opened.push(fd);
-      return fd;
-    });
-    const [work, upper] = layers as [number, number];
-    chownat(upper, '', owner, owner);
-    const path = (fd: number): string => `/proc/self/fd/${fd}`;
-    return newMount('overlay', { lowerdir: path(lower), upperdir: path(upper), workdir: path(work) }, 0);
-  } finally {
-    for (const fd of opened) close(fd);
-  }
 }
 
 /** @throws CaissonError SHIFT_UNSUPPORTED where the file system cannot map owners. */
