@@ -3,6 +3,7 @@
  * the start report as well as an event.
  */
 export const NOTICE_CODES = [
+  'capability-missing',
   'device-degraded',
   'device-policy-none',
   'oom-late',

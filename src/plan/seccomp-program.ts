@@ -31,17 +31,19 @@ function instruction(code: number, k: number, whenTrue = 0, whenFalse = 0): numb
 
 /** Entered and left with the call's number loaded. */
 function ruleCode(rule: SeccompRule, number: number): number[][] {
-  const refuse = instruction(RETURN, SECCOMP_RET_ERRNO | ERRNO[rule.errno]);
-  const { argument } = rule;
-  if (argument === undefined) return [instruction(JUMP_IF_EQUAL, number, 0, 1), refuse];
-  return [
-    instruction(JUMP_IF_EQUAL, number, 0, 5),
-    instruction(LOAD_WORD, ARGS + 8 * argument.index),
-    instruction(AND, argument.mask),
-    instruction(JUMP_IF_EQUAL, argument.value, 0, 1),
-    refuse,
-    instruction(LOAD_WORD, NR),
-  ];
+  let code = [instruction(RETURN, SECCOMP_RET_ERRNO | ERRNO[rule.errno])];
+  const tests = rule.arguments ?? [];
+  // Built from the back, so that each test knows how far it has to jump when it fails.
+  for (const { index, mask, value } of [...tests].reverse()) {
+    code = [
+      instruction(LOAD_WORD, ARGS + 8 * index),
+      instruction(AND, mask),
+      instruction(JUMP_IF_EQUAL, value, 0, code.length),
+      ...code,
+    ];
+  }
+  if (tests.length > 0) code.push(instruction(LOAD_WORD, NR));
+  return [instruction(JUMP_IF_EQUAL, number, 0, code.length), ...code];
 }
 
 /**

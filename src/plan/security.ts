@@ -1,8 +1,14 @@
 /** What PID 1 and all below it may not do, applied as late as can be: by what the child still has to do itself. */
-import { PRIVILEGED_DROPS } from '../spec/capabilities.js';
+import {
+  AUDIT_CAPABILITIES,
+  CAPABILITIES,
+  type Capability,
+  droppedCapabilities,
+  EXPECTED_CAPABILITIES,
+} from '../spec/capabilities.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
-import { DEFAULT_DENYLIST, SYSCALL_ABIS } from '../spec/seccomp.js';
+import { DEFAULT_DENYLIST, NO_AUDIT_SOCKET, SYSCALL_ABIS } from '../spec/seccomp.js';
 import type { HostFacts } from './facts.js';
 import type { PlanNotice } from './notice.js';
 import { seccompProgram } from './seccomp-program.js';
@@ -18,7 +24,7 @@ function step(id: string, label: string, action: InitAction): InitStep {
 }
 
 /** The list of refused calls (ENV-62). */
-function seccomp(spec: ContainerSpec, facts: HostFacts): Part {
+function seccomp(spec: ContainerSpec, facts: HostFacts, dropped: readonly Capability[]): Part {
   if (spec.security.seccomp === 'none') {
     const message = 'seccomp: none, as asked for; the payload may try every system call';
     return { steps: [], notices: [{ code: 'seccomp-none', outcome: 'done', message }] };
@@ -38,25 +44,28 @@ function seccomp(spec: ContainerSpec, facts: HostFacts): Part {
     const message = 'seccomp: none; this host takes no seccomp filters';
     return { steps: [], notices: [{ code: 'seccomp-none', message }] };
   }
-  const calls = DEFAULT_DENYLIST.map(({ call, argument }) => (argument === undefined ? call : `some ${call}`));
-  const program = seccompProgram(DEFAULT_DENYLIST, SYSCALL_ABIS[facts.arch]);
+  const audits = AUDIT_CAPABILITIES.some(capability => !dropped.includes(capability));
+  const rules = [...DEFAULT_DENYLIST, ...(audits ? [] : [NO_AUDIT_SOCKET])];
+  const calls = rules.map(rule => (rule.arguments === undefined ? rule.call : `some ${rule.call}`));
+  const program = seccompProgram(rules, SYSCALL_ABIS[facts.arch]);
   return { steps: [step('seccomp', `refuse ${calls.join(', ')}`, { op: 'seccomp', program })], notices: [] };
 }
 
-/** Capabilities PID 1 keeps: all of its user namespace, or on the host all but those that reach the host (ENV-59). */
-function capabilities(spec: ContainerSpec, facts: HostFacts): Part {
-  if (spec.idmap !== null) return { steps: [], notices: [] };
-  const keep = facts.capabilities.filter(capability => !PRIVILEGED_DROPS.includes(capability));
-  return {
-    steps: [
-      step('capabilities', `drop ${PRIVILEGED_DROPS.join(', ')}`, {
-        op: 'capabilities',
-        keep,
-        drop: PRIVILEGED_DROPS,
-      }),
-    ],
-    notices: [],
-  };
+/**
+ * Root gets at exec whatever its bounding set holds: that is what says which capabilities PID 1 has. The rest clears what
+ * the supervisor may have as inheritable.
+ */
+function capabilities(spec: ContainerSpec, facts: HostFacts, dropped: readonly Capability[]): Part {
+  // A new user namespace begins with all there are, whatever its maker has.
+  const born = spec.idmap === null ? facts.capabilities : CAPABILITIES;
+  const keep = born.filter(capability => !dropped.includes(capability));
+  const notices = Object.entries(EXPECTED_CAPABILITIES)
+    .filter(([name]) => !(keep as readonly string[]).includes(name))
+    .map(
+      ([name, loss]): PlanNotice => ({ code: 'capability-missing', message: `no CAP_${name.toUpperCase()}: ${loss}` }),
+    );
+  const label = dropped.length === 0 ? 'drop no capability' : `drop ${dropped.join(', ')}`;
+  return { steps: [step('capabilities', label, { op: 'capabilities', keep, drop: dropped })], notices };
 }
 
 /**
@@ -64,6 +73,7 @@ function capabilities(spec: ContainerSpec, facts: HostFacts): Part {
  * installing one needs CAP_SYS_ADMIN, and that may be among what is dropped.
  */
 export function securitySteps(spec: ContainerSpec, facts: HostFacts): Part {
-  const parts = [seccomp(spec, facts), capabilities(spec, facts)];
+  const dropped = droppedCapabilities(spec.idmap === null, spec.capabilities);
+  const parts = [seccomp(spec, facts, dropped), capabilities(spec, facts, dropped)];
   return { steps: parts.flatMap(({ steps }) => steps), notices: parts.flatMap(({ notices }) => notices) };
 }

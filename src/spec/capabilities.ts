@@ -54,6 +54,33 @@ export const PRIVILEGED_DROPS: readonly Capability[] = [
   'mac_override',
 ];
 
+/**
+ * What every container loses (ENV-61): audit knows no namespaces. With one of these systemd would listen to the host's
+ * audit, and fail.
+ */
+export const AUDIT_CAPABILITIES: readonly Capability[] = ['audit_control', 'audit_read', 'audit_write'];
+
+/** Dropped unless asked for, in one kind of container at least. */
+export const DROPPED_BY_DEFAULT: readonly Capability[] = [...PRIVILEGED_DROPS, ...AUDIT_CAPABILITIES];
+
+/** What a payload can hardly do without, and what it loses with it (ENV-60, HST-54). */
+export const EXPECTED_CAPABILITIES: Readonly<Partial<Record<Capability, string>>> = {
+  mknod: 'services with devices of their own (PrivateDevices= of systemd) do not start',
+  sys_admin: 'nothing can be mounted, and services lose their sandboxing',
+  sys_boot: 'a reboot or halt from inside is refused, and so not seen',
+};
+
+/** What a container loses, in the kernel's order. */
+export function droppedCapabilities(
+  privileged: boolean,
+  wishes: { readonly keep: readonly Capability[]; readonly drop: readonly Capability[] },
+): Capability[] {
+  const byDefault = privileged ? DROPPED_BY_DEFAULT : AUDIT_CAPABILITIES;
+  return CAPABILITIES.filter(
+    name => wishes.drop.includes(name) || (byDefault.includes(name) && !wishes.keep.includes(name)),
+  );
+}
+
 /** The names in a capability mask as /proc/<pid>/status prints it (hexadecimal). */
 export function capabilitiesOf(hexMask: string): Capability[] {
   const mask = BigInt(`0x${hexMask}`);

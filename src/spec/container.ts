@@ -1,4 +1,5 @@
 /** A container spec with every default filled in: the form that `compile` reads. */
+import type { Capability } from './capabilities.js';
 import { CaissonError } from './errors.js';
 import type { RlimitName } from './rlimits.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
@@ -31,6 +32,7 @@ export interface ContainerSpec {
   readonly cgroups: { readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy' };
   readonly limits: { readonly memory: number | null; readonly pids: number | null };
   readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
+  readonly capabilities: { readonly keep: readonly Capability[]; readonly drop: readonly Capability[] };
   readonly security: { readonly seccomp: 'default' | 'none'; readonly nesting: boolean };
   readonly oomScoreAdj: number;
   readonly signals: { readonly halt: string | number | null; readonly reboot: string | number | null };
@@ -76,6 +78,13 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
   if (spec.idmap !== undefined && !isIdMap(spec.idmap)) {
     throw new CaissonError('SPEC_INVALID', 'idmap.count: the range goes past the last id', { field: 'idmap.count' });
   }
+  const { keep = [], drop = [] } = spec.capabilities ?? {};
+  const both = drop.findIndex(name => keep.includes(name));
+  if (both !== -1) {
+    throw new CaissonError('SPEC_INVALID', `capabilities.drop.${both}: ${drop[both]} is to be kept, too`, {
+      field: `capabilities.drop.${both}`,
+    });
+  }
   return {
     name: spec.name,
     rootfs: {
@@ -97,6 +106,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     cgroups: { layout: spec.cgroups?.layout ?? 'auto' },
     limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },
     rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
+    capabilities: { keep: [...keep], drop: [...drop] },
     security: { seccomp: spec.security?.seccomp ?? 'default', nesting: spec.security?.nesting ?? false },
     oomScoreAdj: spec.oomScoreAdj ?? 0,
     signals: { halt: spec.signals?.halt ?? null, reboot: spec.signals?.reboot ?? null },

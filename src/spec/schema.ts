@@ -7,7 +7,7 @@ import { CaissonError } from './errors.js';
 import { isContainerName, NAME_RULE } from './names.js';
 import { environment, idMap, rlimits, signal } from './schema/init.js';
 import { rootfsOrPath } from './schema/rootfs.js';
-import { security } from './schema/security.js';
+import { capabilities, security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
 
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
@@ -56,6 +56,7 @@ export const containerSpecSchema = object({
   ),
   rlimits: v.optional(rlimits),
   security: v.optional(security),
+  capabilities: v.optional(capabilities),
   oomScoreAdj: v.optional(whole(-1000, 1000)),
   signals: v.optional(object({ halt: v.optional(signal), reboot: v.optional(signal) })),
   console: v.optional(

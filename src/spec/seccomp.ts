@@ -9,15 +9,23 @@ export type RefusedCall =
   | 'kexec_file_load'
   | 'kexec_load'
   | 'open_by_handle_at'
+  | 'socket'
   | 'umount2';
+
+/**
+ * `argument & mask` is `value`. What can be tested so is an int to the kernel: it takes the lower half of the register,
+ * so a test looks at no more, or something in the upper half would be a way around it.
+ */
+export interface ArgumentTest {
+  readonly index: number;
+  readonly mask: number;
+  readonly value: number;
+}
 
 export interface SeccompRule {
   readonly call: RefusedCall;
-  /**
-   * The call is refused only if `argument & mask` is `value`. Flags are an int to the kernel: it takes the lower half of
-   * the register, so a condition looks at no more, or something in the upper half would be a way around it.
-   */
-  readonly argument?: { readonly index: number; readonly mask: number; readonly value: number };
+  /** The call is refused only if all of these hold; each is about another argument. */
+  readonly arguments?: readonly ArgumentTest[];
   readonly errno: ErrnoName;
 }
 
@@ -42,8 +50,26 @@ export const DEFAULT_DENYLIST: readonly SeccompRule[] = [
   { call: 'init_module', errno: REFUSAL },
   { call: 'finit_module', errno: REFUSAL },
   { call: 'delete_module', errno: REFUSAL },
-  { call: 'umount2', argument: { index: 1, mask: MNT_FORCE, value: MNT_FORCE }, errno: REFUSAL },
+  { call: 'umount2', arguments: [{ index: 1, mask: MNT_FORCE, value: MNT_FORCE }], errno: REFUSAL },
 ];
+
+const AF_NETLINK = 16;
+const NETLINK_AUDIT = 9;
+const ALL_BITS = 0xffff_ffff;
+
+/**
+ * For a payload without the audit capabilities (ENV-61): no audit socket, with the errno of a kernel that has no audit.
+ * Login programs take that for what it is. With a socket that opens and then refuses what root writes to it, sshd and
+ * others end the login. By socketcall(2) of i386 it still opens, and is as useless as it would be without this rule.
+ */
+export const NO_AUDIT_SOCKET: SeccompRule = {
+  call: 'socket',
+  arguments: [
+    { index: 0, mask: ALL_BITS, value: AF_NETLINK },
+    { index: 2, mask: ALL_BITS, value: NETLINK_AUDIT },
+  ],
+  errno: 'EAFNOSUPPORT',
+};
 
 /** A calling convention by which a program enters the kernel, with the numbers that calls have in it. */
 export interface SyscallAbi {
@@ -69,6 +95,7 @@ const x86_64: SyscallAbi = {
     kexec_file_load: 320,
     kexec_load: 246,
     open_by_handle_at: 304,
+    socket: 41,
     umount2: 166,
   },
 };
@@ -84,6 +111,7 @@ const x32: SyscallAbi = {
     kexec_file_load: X32_BIT + 320,
     kexec_load: X32_BIT + 528,
     open_by_handle_at: X32_BIT + 304,
+    socket: X32_BIT + 41,
     umount2: X32_BIT + 166,
   },
 };
@@ -98,6 +126,7 @@ const i386: SyscallAbi = {
     init_module: 128,
     kexec_load: 283,
     open_by_handle_at: 342,
+    socket: 359,
     umount2: 52,
   },
 };
@@ -113,6 +142,7 @@ const aarch64: SyscallAbi = {
     kexec_file_load: 294,
     kexec_load: 104,
     open_by_handle_at: 265,
+    socket: 198,
     umount2: 39,
   },
 };
@@ -128,6 +158,7 @@ const arm: SyscallAbi = {
     kexec_file_load: 401,
     kexec_load: 347,
     open_by_handle_at: 371,
+    socket: 281,
     umount2: 52,
   },
 };

@@ -10,8 +10,8 @@ import { SyscallError, syscall } from './libc.js';
 
 export interface FilterRule {
   readonly call: string;
-  /** Refused only if `argument & mask` is `value`. */
-  readonly argument?: { readonly index: number; readonly mask: number; readonly value: number };
+  /** Refused only if `argument & mask` is `value`, for all of these. */
+  readonly arguments?: readonly { readonly index: number; readonly mask: number; readonly value: number }[];
   readonly errno: ErrnoName;
 }
 
@@ -68,18 +68,18 @@ export function exportFilter(
     for (const token of architectures) check('seccomp_arch_add', lib.archAdd(context, token), EEXIST);
     const native = lib.archNative();
     if (!architectures.includes(native)) check('seccomp_arch_remove', lib.archRemove(context, native));
-    for (const { call, argument, errno } of rules) {
+    for (const { call, arguments: tests = [], errno } of rules) {
       const arena = scratch();
-      const compare = arena.alloc(ARG_CMP_SIZE);
-      if (argument !== undefined) {
-        arena.setU32(compare, argument.index);
-        arena.setU32(compare + 4, CMP_MASKED_EQ);
-        arena.setU64(compare + 8, argument.mask);
-        arena.setU64(compare + 16, argument.value);
-      }
-      const count = argument === undefined ? 0 : 1;
+      const compare = arena.alloc(ARG_CMP_SIZE * tests.length);
+      tests.forEach(({ index, mask, value }, position) => {
+        const at = compare + ARG_CMP_SIZE * position;
+        arena.setU32(at, index);
+        arena.setU32(at + 4, CMP_MASKED_EQ);
+        arena.setU64(at + 8, mask);
+        arena.setU64(at + 16, value);
+      });
       // By the native number: the library knows what it is in the others, and leaves out where it does not exist.
-      check('seccomp_rule_add_array', lib.ruleAdd(context, actErrno(errno), lib.resolve(call), count, compare));
+      check('seccomp_rule_add_array', lib.ruleAdd(context, actErrno(errno), lib.resolve(call), tests.length, compare));
     }
     const memory = syscall('memfd_create', scratch().cstring('seccomp'), MFD_CLOEXEC);
     try {

@@ -1,14 +1,46 @@
 /** PID 1 as it is born: program, environment, descriptors, session, signals, ids, limits, capabilities (ENV-50 to ENV-60). */
-import { copyFileSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { chmodSync, copyFileSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { CAPABILITIES, PRIVILEGED_DROPS } from '#src/spec/capabilities.js';
+import { CAPABILITIES, type Capability } from '#src/spec/capabilities.js';
 import { syscall } from '#src/syscalls/libc.js';
-import { BIRTH, compileInto } from '../lib/programs.ts';
+import { BIRTH, compileInto, ELEVATED } from '../lib/programs.ts';
 import { parseLimits, parseStatus } from '../lib/report.ts';
-import { MODES, useRig, waitForText } from '../lib/rig.ts';
+import { MODES, type Mode, useRig, waitForText } from '../lib/rig.ts';
 
-const rig = useRig({ prepare: rootfs => compileInto(rootfs, 'birth', BIRTH) });
+const rig = useRig({
+  prepare: rootfs => {
+    compileInto(rootfs, 'birth', BIRTH);
+    chmodSync(join(rootfs, compileInto(rootfs, 'elevated', ELEVATED)), 0o4755);
+  },
+});
+
+/** What a container loses by default, in words of the spec page. */
+function dropped(mode: Mode): Capability[] {
+  const audit: Capability[] = ['audit_control', 'audit_read', 'audit_write'];
+  if (mode === 'unprivileged') return audit;
+  return [...audit, 'sys_time', 'sys_module', 'sys_rawio', 'mac_admin', 'mac_override'];
+}
+
+/** The sets in a status file: all there are, or all of the supervisor, but for those. */
+function expectCapabilities(text: string, mode: Mode, without: readonly Capability[]): void {
+  const status = parseStatus(text);
+  const host = parseStatus(readFileSync('/proc/self/status', 'utf8'));
+  const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'));
+  const full = (1n << BigInt(last + 1)) - 1n;
+  const mask = without.reduce((bits, name) => bits | (1n << BigInt(CAPABILITIES.indexOf(name))), 0n);
+  const expected = (mode === 'unprivileged' ? full : BigInt(`0x${host.CapBnd}`)) & ~mask;
+  for (const set of ['CapBnd', 'CapPrm', 'CapEff']) {
+    expect(BigInt(`0x${status[set]}`).toString(16), set).toBe(expected.toString(16));
+  }
+  for (const set of ['CapInh', 'CapAmb']) expect(BigInt(`0x${status[set]}`), set).toBe(0n);
+  for (const name of ['mknod', 'sys_admin', 'sys_boot'] as const) {
+    expect(expected & (1n << BigInt(CAPABILITIES.indexOf(name))), name).not.toBe(0n);
+  }
+}
 
 describe.each(MODES)('%s', mode => {
   test('ENV-50, ENV-53, ENV-54, ENV-55: descriptors, signals, session', async () => {
@@ -165,22 +197,65 @@ describe.each(MODES)('%s', mode => {
     expect(own()).toBe(before);
   });
 
-  test('ENV-59, ENV-60: capabilities', async () => {
+  test('ENV-59, ENV-60, ENV-61, HST-45, HST-46, HST-52: capabilities', async () => {
     const { text } = await rig.run({ mode, init: '/bin/cat', args: ['/proc/1/status'] });
-    const status = parseStatus(text);
-    const host = parseStatus(readFileSync('/proc/self/status', 'utf8'));
-    const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'));
-    const full = (1n << BigInt(last + 1)) - 1n;
-    const dropped = PRIVILEGED_DROPS.reduce((mask, name) => mask | (1n << BigInt(CAPABILITIES.indexOf(name))), 0n);
-    expect([...PRIVILEGED_DROPS].sort()).toEqual(['mac_admin', 'mac_override', 'sys_module', 'sys_rawio', 'sys_time']);
-    const expected = mode === 'unprivileged' ? full : BigInt(`0x${host.CapBnd}`) & ~dropped;
-    for (const set of ['CapBnd', 'CapPrm', 'CapEff']) {
-      expect(BigInt(`0x${status[set]}`).toString(16), set).toBe(expected.toString(16));
-    }
-    for (const set of ['CapInh', 'CapAmb']) expect(BigInt(`0x${status[set]}`), set).toBe(0n);
-    for (const name of ['mknod', 'sys_admin', 'sys_boot'] as const) {
-      expect(expected & (1n << BigInt(CAPABILITIES.indexOf(name))), name).not.toBe(0n);
-    }
+    expectCapabilities(text, mode, dropped(mode));
+    const { text: wished } = await rig.run({
+      mode,
+      init: '/bin/cat',
+      args: ['/proc/1/status'],
+      capabilities: { keep: ['audit_write', 'sys_time'], drop: ['net_raw', 'sys_ptrace'] },
+    });
+    const rest = dropped(mode).filter(name => name !== 'audit_write' && name !== 'sys_time');
+    expectCapabilities(wished, mode, [...rest, 'net_raw', 'sys_ptrace']);
+  });
+
+  test('ENV-60, ENV-63: set-uid programs work, and give nothing back of what was dropped', async () => {
+    const capabilities = { drop: ['chown' as const] };
+    const script = `
+      echo 'root:x:0:0::/:/bin/sh' > /etc/passwd; echo 'user:x:1000:1000::/:/bin/sh' >> /etc/passwd
+      touch /x; chown 5 /x; su user -c 'id -u; elevated /x'; stat -c %u /x; grep NoNewPrivs /proc/1/status`;
+    const { lines } = await rig.run({ mode, capabilities, script });
+    const refused = expect.stringContaining('Operation not permitted');
+    expect(lines).toEqual([refused, '1000', 'effective 0', refused, '0', 'NoNewPrivs:\t0']);
+    const all = await rig.run({ mode, script });
+    expect(all.lines).toEqual(['1000', 'effective 0', 'done', '6', 'NoNewPrivs:\t0']);
+  });
+
+  test('HST-54: without CAP_SYS_ADMIN and CAP_MKNOD it runs, with a warning', async () => {
+    const codes: string[] = [];
+    const off = rig.supervisor.on(event => {
+      if (event.type === 'notice') codes.push(event.code);
+    });
+    const drop = ['sys_admin', 'mknod'] as const;
+    const { lines } = await rig.run({
+      mode,
+      capabilities: { drop: [...drop] },
+      script: 'cat /proc/1/status | grep Seccomp: ; mount -t tmpfs none /tmp; mknod /x c 1 3; hostname x; echo on',
+    });
+    off();
+    expect(lines.map(line => line.replace(/^.*: /, ''))).toEqual([
+      expect.stringContaining('2'),
+      expect.stringMatching(/denied|permitted/),
+      'Operation not permitted',
+      'Operation not permitted',
+      'on',
+    ]);
+    expect(codes.filter(code => code === 'capability-missing')).toHaveLength(2);
+  });
+
+  test("ENV-59: the supervisor's inheritable and ambient capabilities are not the payload's", async () => {
+    const program = new URL('./fixtures/status.mjs', import.meta.url).pathname;
+    const spec = { ...rig.spec(mode), init: '/bin/cat', args: ['/proc/1/status'] };
+    const sets = ['--inh-caps', '+net_admin,+mknod', '--ambient-caps', '+net_admin,+mknod'];
+    const { stdout } = await promisify(execFile)(
+      'setpriv',
+      [...sets, process.execPath, program, JSON.stringify({ stateDir: rig.stateDir(), spec })],
+      { timeout: 30_000 },
+    );
+    const { own, text } = JSON.parse(stdout) as { own: string; text: string };
+    expect(BigInt(`0x${parseStatus(own).CapAmb}`), 'the bait').toBe((1n << 12n) | (1n << 27n));
+    expectCapabilities(text, mode, dropped(mode));
   });
 });
 

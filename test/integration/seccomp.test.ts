@@ -45,14 +45,25 @@ describe.each(MODES)('%s', mode => {
     const results = await callsIn(mode);
     for (const call of REFUSED) expect(results.get(`x32 ${call}`), `x32 ${call}`).toBe('EPERM');
     // A kernel without x32 refuses it after the filter has let it pass.
-    for (const call of ['umount2', 'getpid']) expect(results.get(`x32 ${call}`)).not.toBe('EPERM');
+    for (const call of ['umount2', 'getpid', 'route-socket']) expect(results.get(`x32 ${call}`)).not.toBe('EPERM');
     if (results.get('i386 none') === 'none') {
       console.warn('not tried: this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION)');
       return;
     }
     for (const call of REFUSED_I386) expect(results.get(`i386 ${call}`), `i386 ${call}`).toBe('EPERM');
     expect(results.get('i386 umount2')).toBe('EFAULT');
+    expect(results.get('i386 audit-socket')).toBe('EAFNOSUPPORT');
+    expect(results.get('i386 route-socket')).toBe('allowed');
     expect(results.get('i386 getpid')).toBe('allowed');
+  });
+
+  test('ENV-61, HST-52: audit is as on a kernel without it, unless a capability for it is kept', async () => {
+    const results = await callsIn(mode);
+    expect(results.get('native audit-socket')).toBe('EAFNOSUPPORT');
+    expect(results.get('native route-socket')).toBe('allowed');
+    const kept = await callsIn(mode, { capabilities: { keep: ['audit_write'] } });
+    // A kernel without audit says EPROTONOSUPPORT.
+    expect(['allowed', 'EPROTONOSUPPORT']).toContain(kept.get('native audit-socket'));
   });
 
   test('ENV-62, ENV-63: one filter, without no_new_privs', async () => {
@@ -91,6 +102,19 @@ describe.each(MODES)('%s', mode => {
     });
     expect(text.replaceAll(/\s+/g, ' ').trim()).toBe('Seccomp: 0 Seccomp_filters: 0');
   });
+});
+
+test('ENV-62: it is the filter that refuses modules, not a missing capability', async () => {
+  const capabilities = { keep: ['sys_module' as const] };
+  const without = await callsIn('privileged', { capabilities, security: { seccomp: 'none' } });
+  for (const call of ['init_module', 'finit_module', 'delete_module']) {
+    // What the kernel says to bad arguments, or for want of modules at all.
+    expect(['ENOEXEC', 'EINVAL', 'ENOENT', 'EFAULT', 'ENOSYS'], call).toContain(without.get(`native ${call}`));
+  }
+  const filtered = await callsIn('privileged', { capabilities });
+  for (const call of ['init_module', 'finit_module', 'delete_module']) {
+    expect(filtered.get(`native ${call}`), call).toBe('EPERM');
+  }
 });
 
 test('ENV-62: on a host without filters a privileged container is refused, an unprivileged one told', async () => {

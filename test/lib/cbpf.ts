@@ -52,10 +52,6 @@ export class Filter {
     if (this.code.at(-1)?.code !== RET) throw new Error('the last instruction is no return');
   }
 
-  get length(): number {
-    return this.code.length;
-  }
-
   private check({ code, jt, jf, k }: Instruction, index: number): void {
     const inside = (distance: number): void => {
       if (index + 1 + distance >= this.code.length) throw new Error(`instruction ${index} jumps out of the program`);

@@ -174,3 +174,16 @@ int main(int argc, char **argv) {
   return 0;
 }
 `;
+
+/** For the set-uid bit: says its effective user id, and gives the file named to user 6. */
+export const ELEVATED = String.raw`
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  printf("effective %d\n", geteuid());
+  printf("%s\n", argc > 1 && chown(argv[1], 6, -1) == 0 ? "done" : strerror(errno));
+  return 0;
+}
+`;

@@ -8,9 +8,11 @@ export const REFUSED_CALLS = String.raw`
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +37,8 @@ static void all(const char *convention, long bit, long kexec) {
   say(convention, "umount2-forced-upper-half", syscall(SYS_umount2 + bit, gone, 0x100000001L));
   say(convention, "umount2", syscall(SYS_umount2 + bit, gone, 0L));
   say(convention, "umount2-lazy", syscall(SYS_umount2 + bit, gone, (long)MNT_DETACH));
+  say(convention, "audit-socket", syscall(SYS_socket + bit, (long)AF_NETLINK, (long)SOCK_RAW, (long)NETLINK_AUDIT));
+  say(convention, "route-socket", syscall(SYS_socket + bit, (long)AF_NETLINK, (long)SOCK_RAW, (long)NETLINK_ROUTE));
   say(convention, "getpid", syscall(SYS_getpid + bit));
 }
 #ifdef __x86_64__
@@ -61,6 +65,8 @@ static void all_i386(void) {
   say_i386("delete_module", i386(129, 0, 0, 0));
   say_i386("umount2-forced", i386(52, 0, MNT_FORCE, 0));
   say_i386("umount2", i386(52, 0, 0, 0));
+  say_i386("audit-socket", i386(359, AF_NETLINK, SOCK_RAW, NETLINK_AUDIT));
+  say_i386("route-socket", i386(359, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
   say_i386("getpid", i386(20, 0, 0, 0));
 }
 #endif

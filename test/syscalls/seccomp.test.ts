@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { seccompProgram } from '#src/plan/seccomp-program.js';
-import { DEFAULT_DENYLIST, type SeccompRule, SYSCALL_ABIS } from '#src/spec/seccomp.js';
+import { DEFAULT_DENYLIST, NO_AUDIT_SOCKET, type SeccompRule, SYSCALL_ABIS } from '#src/spec/seccomp.js';
 import { exportFilter } from '#src/syscalls/libseccomp.js';
 import { type Call, Filter, RET_ALLOW } from '../lib/cbpf.ts';
 
@@ -14,12 +14,24 @@ const SCMP_ARCH_X32 = 0x4000003e;
 
 /** More than the product has, to try the assembler itself. */
 const OTHER_RULES: readonly SeccompRule[] = [
-  { call: 'kexec_load', argument: { index: 3, mask: 0x8001, value: 0x8000 }, errno: 'EINVAL' },
-  { call: 'umount2', argument: { index: 1, mask: 3, value: 2 }, errno: 'EBUSY' },
-  { call: 'finit_module', argument: { index: 2, mask: 0x8000_0000, value: 0x8000_0000 }, errno: 'ENOSYS' },
+  { call: 'kexec_load', arguments: [{ index: 3, mask: 0x8001, value: 0x8000 }], errno: 'EINVAL' },
+  { call: 'umount2', arguments: [{ index: 1, mask: 3, value: 2 }], errno: 'EBUSY' },
+  {
+    call: 'finit_module',
+    arguments: [
+      { index: 2, mask: 0x8000_0000, value: 0x8000_0000 },
+      { index: 0, mask: 9, value: 9 },
+    ],
+    errno: 'ENOSYS',
+  },
   { call: 'open_by_handle_at', errno: 'ENOSYS' },
 ];
 
+/**
+ * socketcall(2) of i386. Asked for a rule about socket(2), libseccomp adds one for it as well, though its arguments are
+ * in memory where no filter can read them: what it then compares is not what the rule names.
+ */
+const SOCKETCALL = { arch: 0x40000003, nr: 102 };
 const FOREIGN = [0x40000008, 0xc0000015, 0xc00000f3, 0x80000016, 0, 62];
 const REGISTERS = [
   0n,
@@ -37,15 +49,17 @@ const REGISTERS = [
 
 function* calls(arch: 'x64' | 'arm64', rules: readonly SeccompRule[]): Generator<Call> {
   const conventions = new Set(SYSCALL_ABIS[arch].map(({ audit }) => audit));
-  const tried = [...new Set(rules.map(({ argument }) => argument?.index ?? 0))];
+  const tried = [...new Set(rules.flatMap(rule => (rule.arguments ?? []).map(({ index }) => index)))];
   for (const audit of [...conventions, ...FOREIGN]) {
     const bases = conventions.has(audit) ? [0, 0x4000_0000] : [0];
     for (const base of bases) {
       for (let nr = base; nr < base + 600; nr++) {
         for (const index of tried) {
           for (const value of REGISTERS) {
-            const args = Array.from({ length: 6 }, (_, at) => (at === index ? value : 0x1_0000_0001n));
-            yield { arch: audit, nr, args };
+            // The other arguments are small numbers, so that rules about two of them fit now and then.
+            for (const other of [1n, 9n]) {
+              yield { arch: audit, nr, args: Array.from({ length: 6 }, (_, at) => (at === index ? value : other)) };
+            }
           }
         }
       }
@@ -61,6 +75,7 @@ if (!present) console.warn('skipped: no libseccomp.so.2 on this machine (package
 describe.skipIf(!present).each(['x64', 'arm64'] as const)('%s', arch => {
   test.each([
     ['the default policy', DEFAULT_DENYLIST],
+    ['without audit', [...DEFAULT_DENYLIST, NO_AUDIT_SOCKET]],
     ['other rules', OTHER_RULES],
   ] as const)('ENV-62: %s', (_, rules) => {
     const abis = SYSCALL_ABIS[arch];
@@ -71,6 +86,10 @@ describe.skipIf(!present).each(['x64', 'arm64'] as const)('%s', arch => {
     let allowed = 0;
     for (const call of calls(arch, rules)) {
       const verdict = own.run(call);
+      if (call.arch === SOCKETCALL.arch && call.nr === SOCKETCALL.nr) {
+        expect(verdict).toBe(RET_ALLOW);
+        continue;
+      }
       if (verdict === RET_ALLOW) allowed++;
       else refused++;
       if (verdict !== theirs.run(call)) expect({ ...call, verdict }).toBe(theirs.run(call));

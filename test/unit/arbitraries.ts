@@ -1,7 +1,7 @@
 /** Random specs and hosts, all of them valid: whatever is drawn here must compile or be refused by a CaissonError. */
 import fc from 'fast-check';
 import type { HostFacts } from '#src/plan/facts.js';
-import { CAPABILITIES } from '#src/spec/capabilities.js';
+import { CAPABILITIES, DROPPED_BY_DEFAULT } from '#src/spec/capabilities.js';
 import { RLIMIT_NAMES } from '#src/spec/rlimits.js';
 import { HOSTS } from '../lib/facts.js';
 
@@ -44,6 +44,13 @@ export const specInput = fc
       cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),
       limits: fc.record({ memory: fc.integer({ min: 1 }), pids: fc.integer({ min: 1 }) }, optional),
       rlimits: fc.record(Object.fromEntries(RLIMIT_NAMES.map(limit => [limit, rlimit])), optional),
+      capabilities: fc.record(
+        {
+          keep: fc.subarray([...DROPPED_BY_DEFAULT]),
+          drop: fc.subarray(CAPABILITIES.filter(name => !DROPPED_BY_DEFAULT.includes(name))),
+        },
+        optional,
+      ),
       security: fc.record({ seccomp: fc.constantFrom('default', 'none'), nesting: fc.boolean() }, optional),
       oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
       signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),

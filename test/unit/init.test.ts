@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { HostFacts } from '#src/plan/facts.js';
-import { CAPABILITIES, capabilitiesOf, PRIVILEGED_DROPS } from '#src/spec/capabilities.js';
+import { CAPABILITIES, capabilitiesOf, DROPPED_BY_DEFAULT } from '#src/spec/capabilities.js';
+import type { ContainerSpec } from '#src/spec/container.js';
 import { capRlimit, defaultRlimits, RLIMIT_NAMES, type Rlimit } from '#src/spec/rlimits.js';
 import { HOSTS, HYBRID, NO_SYS_RESOURCE, PURE_V1, PURE_V2 } from '../lib/facts.js';
 import { actions, at, errorOf, has, hostStepOf, initStepOf, planOf, privileged, unprivileged } from './kit.js';
@@ -297,17 +298,64 @@ describe('ENV-58 oom_score_adj', () => {
 });
 
 describe('ENV-59 capabilities', () => {
-  test('unprivileged: the full set of its user namespace, nothing is touched', () => {
-    for (const facts of Object.values(HOSTS))
-      expect(actions(planOf(unprivileged(), facts), 'capabilities')).toEqual([]);
+  const AUDIT = ['audit_control', 'audit_read', 'audit_write'];
+  const HOST = ['mac_admin', 'mac_override', 'sys_module', 'sys_rawio', 'sys_time'];
+  const of = (spec: ContainerSpec, facts: HostFacts) => {
+    const [set, ...more] = actions(planOf(spec, facts), 'capabilities');
+    expect(more).toEqual([]);
+    return { keep: set?.keep ?? [], drop: [...(set?.drop ?? [])].sort() };
+  };
+
+  test('ENV-61: unprivileged: the full set of its user namespace but for audit, whatever the supervisor has', () => {
+    for (const facts of Object.values(HOSTS)) {
+      const { keep, drop } = of(unprivileged(), facts);
+      expect(drop).toEqual(AUDIT);
+      expect(keep).toEqual(CAPABILITIES.filter(name => !AUDIT.includes(name)));
+    }
   });
 
-  test('privileged: all but sys_time, sys_module, sys_rawio, mac_admin and mac_override', () => {
-    const dropped = ['sys_time', 'sys_module', 'sys_rawio', 'mac_admin', 'mac_override'];
-    expect([...PRIVILEGED_DROPS].sort()).toEqual([...dropped].sort());
-    const [set] = actions(planOf(privileged(), PURE_V1), 'capabilities');
-    expect([...(set?.drop ?? [])].sort()).toEqual([...dropped].sort());
-    expect(set?.keep).toEqual(CAPABILITIES.filter(name => !dropped.includes(name)));
+  test('ENV-61: privileged: all but audit, sys_time, sys_module, sys_rawio, mac_admin and mac_override', () => {
+    const { keep, drop } = of(privileged(), PURE_V1);
+    expect(drop).toEqual([...AUDIT, ...HOST]);
+    expect(keep).toEqual(CAPABILITIES.filter(name => !drop.includes(name)));
+    expect([...DROPPED_BY_DEFAULT].sort()).toEqual(drop);
+  });
+
+  test('ENV-61: keep and drop', () => {
+    const wishes = { keep: ['sys_time', 'audit_write'], drop: ['net_raw', 'chown', 'net_raw'] };
+    expect(of(privileged({ capabilities: wishes }), PURE_V2).drop).toEqual(
+      ['audit_control', 'audit_read', 'chown', ...HOST, 'net_raw'].filter(name => name !== 'sys_time').sort(),
+    );
+    const inside = of(unprivileged({ capabilities: wishes }), PURE_V2);
+    expect(inside.drop).toEqual(['audit_control', 'audit_read', 'chown', 'net_raw']);
+    expect(inside.keep).not.toContain('chown');
+    expect(of(unprivileged({ capabilities: { keep: AUDIT } }), PURE_V2)).toEqual({ keep: CAPABILITIES, drop: [] });
+  });
+
+  test('ENV-60, HST-45, HST-46: mknod, sys_admin and sys_boot stay', () => {
+    for (const spec of [unprivileged(), privileged()]) {
+      const { keep } = of(spec, PURE_V2);
+      for (const name of ['mknod', 'sys_admin', 'sys_boot']) expect(keep).toContain(name);
+      expect(planOf(spec, PURE_V2).notices.map(({ code }) => code)).not.toContain('capability-missing');
+    }
+  });
+
+  test('HST-54: without one of them there is a warning that says what is lost', () => {
+    for (const make of [unprivileged, privileged]) {
+      for (const [name, loss] of [
+        ['mknod', 'PrivateDevices='],
+        ['sys_admin', 'sandboxing'],
+        ['sys_boot', 'reboot'],
+      ] as const) {
+        const plan = planOf(make({ capabilities: { drop: [name] } }), PURE_V2);
+        expect(plan.notices.filter(({ code }) => code === 'capability-missing')).toEqual([
+          { code: 'capability-missing', message: expect.stringContaining(loss) },
+        ]);
+      }
+    }
+    // Nor has it what its supervisor cannot give.
+    const few = { ...PURE_V2, capabilities: CAPABILITIES.filter(name => name !== 'sys_boot') };
+    expect(planOf(privileged(), few).notices.map(({ code }) => code)).toContain('capability-missing');
   });
 
   test('privileged: none is asked for that the supervisor has not', () => {

@@ -41,6 +41,7 @@ describe('defaults', () => {
       cgroups: { layout: 'auto' },
       limits: { memory: null, pids: null },
       rlimits: {},
+      capabilities: { keep: [], drop: [] },
       security: { seccomp: 'default', nesting: false },
       oomScoreAdj: 0,
       signals: { halt: null, reboot: null },
@@ -81,6 +82,7 @@ describe('defaults', () => {
       environment: { A: '1' },
       idmap: { first: 5, count: 5 },
       rlimits: { nofile: { soft: 1, hard: 2 } },
+      capabilities: { keep: ['sys_time'], drop: ['chown'] },
     };
     const spec = resolve(input);
     const before = structuredClone(spec);
@@ -89,7 +91,27 @@ describe('defaults', () => {
     input.environment.A = '2';
     input.idmap.first = 1;
     input.rlimits.nofile.soft = 2;
+    input.capabilities.keep.push('sys_module');
+    input.capabilities.drop.push('kill');
     expect(spec).toEqual(before);
+  });
+});
+
+describe('capabilities', () => {
+  test('names are those of the kernel in lower case, without cap_', () => {
+    for (const name of ['CAP_CHOWN', 'cap_chown', 'Chown', 'chwon', 'constructor', 'all', '']) {
+      refused({ ...MINIMAL, capabilities: { drop: ['sys_ptrace', name] } }, 'capabilities.drop.1', /without cap_/);
+    }
+  });
+
+  test('to keep means what would be dropped; anything else is a misunderstanding', () => {
+    refused({ ...MINIMAL, capabilities: { keep: ['chown'] } }, 'capabilities.keep.0', /dropped by default: sys_time, /);
+    expect(resolve({ ...MINIMAL, capabilities: { keep: ['sys_time'] } }).capabilities.keep).toEqual(['sys_time']);
+  });
+
+  test('to keep and to drop the same is refused', () => {
+    const capabilities = { keep: ['audit_write'], drop: ['chown', 'audit_write'] };
+    refused({ ...MINIMAL, capabilities }, 'capabilities.drop.1', /audit_write is to be kept/);
   });
 });
 
@@ -103,6 +125,7 @@ describe('unknown keys, at every level', () => {
     ['limits.', key => ({ ...MINIMAL, limits: { [key]: 1 } })],
     ['rlimits.', key => ({ ...MINIMAL, rlimits: { [key]: { soft: 1, hard: 1 } } })],
     ['rlimits.nofile.', key => ({ ...MINIMAL, rlimits: { nofile: { soft: 1, hard: 1, [key]: 1 } } })],
+    ['capabilities.', key => ({ ...MINIMAL, capabilities: { [key]: ['chown'] } })],
     ['security.', key => ({ ...MINIMAL, security: { [key]: 1 } })],
     ['signals.', key => ({ ...MINIMAL, signals: { [key]: 1 } })],
     ['console.', key => ({ ...MINIMAL, console: { [key]: 1 } })],
@@ -165,6 +188,11 @@ describe('wrong types', () => {
       /must be a whole number of at least 0, or unlimited/,
       hard => ({ ...MINIMAL, rlimits: { core: { soft: 0, hard } } }),
     ],
+    ['capabilities', 'object', /must be an object/, capabilities => ({ ...MINIMAL, capabilities })],
+    ['capabilities.keep', 'array', /must be a list/, keep => ({ ...MINIMAL, capabilities: { keep } })],
+    ['capabilities.drop', 'array', /must be a list/, drop => ({ ...MINIMAL, capabilities: { drop } })],
+    ['capabilities.drop.0', 'word', /must be a capability/, drop => ({ ...MINIMAL, capabilities: { drop: [drop] } })],
+    ['capabilities.keep.0', 'word', /dropped by default/, keep => ({ ...MINIMAL, capabilities: { keep: [keep] } })],
     ['security', 'object', /must be an object/, security => ({ ...MINIMAL, security })],
     ['security.seccomp', 'word', /must be default or none/, seccomp => ({ ...MINIMAL, security: { seccomp } })],
     ['security.nesting', 'boolean', /must be true or false/, nesting => ({ ...MINIMAL, security: { nesting } })],

@@ -1,5 +1,6 @@
 /** What PID 1 may not do, beyond what its namespaces say. */
 import * as v from 'valibot';
+import { CAPABILITIES, DROPPED_BY_DEFAULT } from '../capabilities.js';
 import { flag, object } from './values.js';
 
 export const security = object({
@@ -7,4 +8,17 @@ export const security = object({
   seccomp: v.optional(v.picklist(['default', 'none'], 'must be default or none')),
   /** Containers can be started inside: nothing of /proc is hidden, since a user namespace must see all of it. */
   nesting: v.optional(flag),
+});
+
+const capability = v.picklist(CAPABILITIES, 'must be a capability, without cap_ before it: sys_admin');
+const keepable = v.picklist(
+  DROPPED_BY_DEFAULT,
+  `must be one of those that are dropped by default: ${DROPPED_BY_DEFAULT.join(', ')}`,
+);
+
+export const capabilities = object({
+  /** Left to the payload although they are dropped by default. Not a list of all it has. */
+  keep: v.optional(v.array(keepable, 'must be a list of capabilities')),
+  /** Taken from it besides. */
+  drop: v.optional(v.array(capability, 'must be a list of capabilities')),
 });
