@@ -2,12 +2,14 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { birthCgroup, cgroupJoin, cgroupMounts, cgroupPaths, cgroupSetup } from './cgroups.js';
-import { devicePolicy, deviceSteps } from './devices.js';
+import { coversAttach, coversBind, coversMake, KERNEL_LOG } from './covers.js';
+import { devicePolicy } from './device-policy.js';
+import { deviceSteps } from './devices.js';
 import type { HostFacts } from './facts.js';
 import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { kernelMounts } from './mounts.js';
-import { rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
+import { privateTree, rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
 import { runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
 
@@ -19,9 +21,9 @@ export interface Assigned {
   readonly uuid: string;
 }
 
-/** Registers the supervisor keeps: the pid, its descriptor, and both ends of the console (the slave so that the
- * master never sees a hang-up while init has the console closed, HST-06). */
-const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave'];
+/** Registers the supervisor keeps: the pid, its descriptor, both ends of the console (the slave so that the master
+ * never sees a hang-up while init has the console closed, HST-06), and the kernel log. */
+const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG];
 
 /**
  * @throws CaissonError SPEC_INVALID when the spec asks for what this kind of host cannot give, HOST_UNSUPPORTED or
@@ -52,9 +54,13 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned.runDir),
+    ...coversMake(spec),
     identityStep(),
+    ...privateTree(),
+    ...coversAttach(),
     ...rootfsPivot(),
     ...kernelMounts(spec),
+    ...coversBind(spec),
     ...cgroupMounts(cgroups),
     ...runHost(spec, assigned),
     ...runHostSeal(),

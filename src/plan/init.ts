@@ -1,6 +1,7 @@
 /** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
 import type { ContainerSpec } from '../spec/container.js';
 import type { Variable } from './actions/init.js';
+import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
 import { UUID } from './run-host.js';
@@ -107,7 +108,11 @@ export function runningSteps(
     phase: 'running',
     executor: 'host',
     label: 'give what we keep high numbers: the low ones are for launches',
-    action: { op: 'raise', registers: ['fd:pidfd', 'fd:console', 'fd:console.slave'], from: KEPT_DESCRIPTORS_FROM },
+    action: {
+      op: 'raise',
+      registers: ['fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG],
+      from: KEPT_DESCRIPTORS_FROM,
+    },
     tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],
   });
   steps.push({

@@ -3,7 +3,12 @@ import type { ContainerSpec } from '../spec/container.js';
 import type { InitAction, InitStep, Tolerance } from './step.js';
 
 const KERNEL_FS = ['MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
-const NO_SYSRQ: readonly Tolerance[] = [{ errno: 'ENOENT', why: 'a kernel without magic SysRq has no such file' }];
+
+/**
+ * What host root may not write through proc (ENV-34). In a user namespace nobody may: the files belong to the host's
+ * root, whose id is never mapped.
+ */
+const READ_ONLY = ['acpi', 'asound', 'bus', 'fs', 'irq', 'scsi'];
 
 function step(id: string, label: string, action: InitAction): InitStep {
   return { id: `mounting.${id}`, phase: 'mounting', executor: 'init', label, action };
@@ -38,8 +43,13 @@ function procSteps(spec: ContainerSpec): InitStep[] {
     bind('proc.sys', '/proc/sys'),
     bind('proc.sys.net', '/proc/sys/net'),
     readOnly('proc.sys.ro', '/proc/sys'),
-    { ...bind('proc.sysrq', '/proc/sysrq-trigger'), tolerate: NO_SYSRQ },
-    { ...readOnly('proc.sysrq.ro', '/proc/sysrq-trigger'), tolerate: NO_SYSRQ },
+    ...['sysrq-trigger', ...(spec.security.nesting ? [] : READ_ONLY)].flatMap(name => {
+      const tolerate: readonly Tolerance[] = [{ errno: 'ENOENT', why: `this kernel has no /proc/${name}` }];
+      return [
+        { ...bind(`proc.${name}`, `/proc/${name}`), tolerate },
+        { ...readOnly(`proc.${name}.ro`, `/proc/${name}`), tolerate },
+      ];
+    }),
   ];
 }
 

@@ -123,12 +123,8 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, runDir: strin
   return steps;
 }
 
-/**
- * The child makes the tree its root before it mounts anything in it: a symlink planted there then resolves inside
- * the container or not at all. The old root stays stacked below until proc and sysfs are mounted, since the kernel
- * lets a user namespace mount them only while it can see a full instance of each.
- */
-export function rootfsPivot(): Step[] {
+/** First of all that the child mounts. */
+export function privateTree(): Step[] {
   return [
     {
       id: 'mounting.private',
@@ -137,6 +133,16 @@ export function rootfsPivot(): Step[] {
       label: 'no mount event leaves or enters this namespace',
       action: { op: 'mount', source: null, target: '/', fstype: null, flags: ['MS_REC', 'MS_PRIVATE'] },
     },
+  ];
+}
+
+/**
+ * The child makes the tree its root before it mounts anything in it: a symlink planted there then resolves inside
+ * the container or not at all. The old root stays stacked below until proc and sysfs are mounted, since the kernel
+ * lets a user namespace mount them only while it can see a full instance of each.
+ */
+export function rootfsPivot(): Step[] {
+  return [
     {
       id: 'mounting.rootfs.attach',
       phase: 'mounting',

@@ -20,8 +20,16 @@ const NODES = [
   ['net/tun', '666', 'a:c8'],
 ] as const;
 const LINKS = { fd: '/proc/self/fd', stdin: '/proc/self/fd/0', stdout: '/proc/self/fd/1', stderr: '/proc/self/fd/2' };
-/** What a privileged container may not write; sysrq-trigger where the kernel has it. */
-const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger'].filter(path => existsSync(path));
+/** What a privileged container may not write, where the kernel has it. */
+const READ_ONLY = [
+  '/proc/sys',
+  ...['sysrq-trigger', 'acpi', 'asound', 'bus', 'fs', 'irq', 'scsi'].map(name => `/proc/${name}`),
+].filter(path => existsSync(path));
+/** What is covered in every container, where the kernel has it. */
+const COVERED = [
+  ...['kcore', 'kallsyms', 'keys', 'timer_list', 'kmsg'].map(name => `/proc/${name}`),
+  '/proc/sys/kernel/random/boot_id',
+].filter(path => existsSync(path));
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'uts', 'user'] as const;
 
 const REPORT = `
@@ -83,6 +91,7 @@ describe.each(MODES)('%s', mode => {
         '/sys',
         '/sys/devices/virtual/net',
         '/sys/fs/cgroup',
+        ...COVERED,
         ...(mode === 'privileged' ? ['/proc/sys/net', ...READ_ONLY] : []),
       ].sort(),
     );

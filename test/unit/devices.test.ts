@@ -71,7 +71,7 @@ describe.each(CASES)('on %s, %s', (_host, _mode, spec, facts) => {
   test('the device tree is complete before it is attached, and the child attaches /dev before what lies in it', () => {
     const attach = at(plan, 'devices.attach');
     for (const step of plan.steps)
-      if (step.action.op.startsWith('tree.')) expect(at(plan, step.id)).toBeLessThan(attach);
+      if ('dir' in step.action && step.action.dir === 'fd:dev') expect(at(plan, step.id)).toBeLessThan(attach);
     for (const id of ['attach.pts', 'shm', 'mqueue', 'console.bind']) {
       expect(at(plan, `devices.${id}`), id).toBeGreaterThan(attach);
     }
@@ -89,8 +89,10 @@ describe.each(CASES)('on %s, %s', (_host, _mode, spec, facts) => {
     expect([...made].sort()).toEqual(['mqueue', 'net', 'pts', 'shm']);
   });
 
-  test('nothing that the page leaves out: no kmsg, mem, kcore, VTs, vcs or block devices', () => {
-    const paths = plan.steps.flatMap(({ action }) => ('dir' in action && 'path' in action ? [action.path] : []));
+  test('HST-47, HST-48 nothing that the page leaves out: no kmsg, mem, kcore, VTs, vcs or block devices', () => {
+    const paths = plan.steps.flatMap(({ action }) =>
+      'dir' in action && 'path' in action && action.dir === 'fd:dev' ? [action.path] : [],
+    );
     expect(paths.filter(path => /^(kmsg|mem|kmem|port|kcore|tty\d+|vcs|sd|loop|log)/.test(path))).toEqual([]);
     // The only node maker knows character devices alone.
     expect(DEVICE_NODES.every(({ kind }) => kind === 'char')).toBe(true);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from '#src/plan/step.js';
 import { HOSTS, HYBRID, PURE_V2 } from '../lib/facts.js';
-import { actions, planOf, privileged, unprivileged } from './kit.js';
+import { actions, at, hostStepOf, initStepOf, planOf, privileged, unprivileged } from './kit.js';
 
 const KERNEL_FS = ['MS_NODEV', 'MS_NOEXEC', 'MS_NOSUID'];
 
@@ -12,12 +12,30 @@ interface Mount {
   readonly readOnly: boolean;
 }
 
+const ATTRIBUTES: Readonly<Record<string, string>> = {
+  MOUNT_ATTR_NOSUID: 'MS_NOSUID',
+  MOUNT_ATTR_NODEV: 'MS_NODEV',
+  MOUNT_ATTR_NOEXEC: 'MS_NOEXEC',
+};
+
 /** What /proc/mounts would say after the mounting phase: the mount table as the plan's calls build it. */
 function mountTable(plan: Plan): Map<string, Mount> {
+  const detached = new Map<string, Mount>();
   const table = new Map<string, Mount>();
+  // What is mounted in the old root goes with it, but for descriptors: names without a slash are bound from there.
+  let covers: Mount | undefined;
   for (const { action } of plan.steps) {
-    // What the host made or opened: which flags it has is the host's step's affair.
-    if (action.op === 'move_mount') table.set(action.target, { fstype: null, flags: [], readOnly: false });
+    if (action.op === 'fs.mount') {
+      const flags = action.attributes.map(attribute => ATTRIBUTES[attribute] ?? attribute).sort();
+      detached.set(action.save, { fstype: action.fstype, flags, readOnly: false });
+    }
+    // What is a copy of one of the host's: which flags it has is the host's affair.
+    if (action.op === 'move_mount')
+      table.set(action.target, detached.get(action.mount) ?? { fstype: null, flags: [], readOnly: false });
+    if (action.op === 'pivot_root') {
+      covers = table.get('/dev');
+      table.clear();
+    }
     if (action.op !== 'mount') continue;
     const { source, target, fstype, flags } = action;
     const plain = flags.filter(flag => !['MS_BIND', 'MS_REMOUNT', 'MS_RDONLY', 'MS_RELATIME'].includes(flag)).sort();
@@ -27,7 +45,7 @@ function mountTable(plan: Plan): Map<string, Mount> {
       // A bind remount sets the flags anew: those it does not repeat are lost.
       table.set(target, { ...mounted, flags: plain, readOnly: flags.includes('MS_RDONLY') });
     } else if (flags.includes('MS_BIND')) {
-      const parent = mountOf(table, source ?? '');
+      const parent = source?.startsWith('/') === true ? mountOf(table, source) : covers;
       table.set(target, {
         fstype: parent?.fstype ?? null,
         flags: parent?.flags ?? [],
@@ -136,14 +154,89 @@ test('ENV-33 /proc/sys is writable only when user, ipc, uts, pid and net namespa
   }
 });
 
-test('ENV-31 a kernel without magic SysRq has no trigger to cover: that is tolerated, nothing else is', () => {
-  const tolerated = planOf(privileged(), PURE_V2).steps.filter(
-    ({ id, tolerate }) => id.startsWith('mounting.proc') && tolerate !== undefined,
-  );
-  expect(tolerated.map(({ id, tolerate }) => [id, tolerate?.map(({ errno }) => errno)])).toEqual([
-    ['mounting.proc.sysrq', ['ENOENT']],
-    ['mounting.proc.sysrq.ro', ['ENOENT']],
-  ]);
+describe('ENV-34', () => {
+  const MASKED = ['/proc/kcore', '/proc/kallsyms', '/proc/keys', '/proc/timer_list'];
+  const SHOWN = ['/proc/acpi', '/proc/asound', '/proc/bus', '/proc/fs', '/proc/irq', '/proc/scsi'];
+
+  test('what shows kernel memory, symbols, timers and keys is covered by an empty file, read-only', () => {
+    for (const spec of [unprivileged(), privileged()]) {
+      const table = mountTable(planOf(spec, PURE_V2));
+      for (const path of MASKED) {
+        expect(table.get(path), path).toEqual({ fstype: 'tmpfs', flags: KERNEL_FS, readOnly: true });
+      }
+      const sources = actions(planOf(spec, PURE_V2), 'mount').filter(({ target }) => MASKED.includes(target));
+      expect(sources.map(({ source }) => source)).toEqual(MASKED.map(() => 'empty'));
+    }
+  });
+
+  test('what the host has to do with is read-only for host root; in a user namespace its owner is nobody there', () => {
+    const table = mountTable(planOf(privileged(), PURE_V2));
+    for (const path of SHOWN) expect(table.get(path), path).toMatchObject({ fstype: 'proc', readOnly: true });
+    for (const path of SHOWN) expect(mountTable(planOf(unprivileged(), PURE_V2)).has(path), path).toBe(false);
+  });
+
+  test('nesting hides nothing, but the boot id, the kernel log and the sysctls of the host', () => {
+    const nesting = { security: { nesting: true } };
+    const over = (plan: Plan): string[] => [...mountTable(plan).keys()].filter(path => path.startsWith('/proc/'));
+    const always = ['/proc/sys/kernel/random/boot_id', '/proc/kmsg'];
+    expect(over(planOf(unprivileged(nesting), PURE_V2))).toEqual(always);
+    expect(over(planOf(privileged(nesting), PURE_V2))).toEqual([
+      '/proc/sys',
+      '/proc/sys/net',
+      '/proc/sysrq-trigger',
+      ...always,
+    ]);
+  });
+
+  test('what a kernel does not have need not be covered; nothing else is tolerated', () => {
+    for (const spec of [unprivileged(), privileged()]) {
+      for (const { id, action, tolerate } of planOf(spec, PURE_V2).steps) {
+        if (tolerate === undefined || action.op !== 'mount' || !action.target.startsWith('/proc')) continue;
+        expect(
+          tolerate.map(({ errno }) => errno),
+          id,
+        ).toEqual(['ENOENT']);
+        expect(['/proc', '/proc/sys', '/proc/sys/net'], id).not.toContain(action.target);
+      }
+    }
+  });
+});
+
+test('ENV-35 nesting: a proc and a sysfs with nothing over them; without it there are none', () => {
+  for (const base of [unprivileged, privileged]) {
+    const table = mountTable(planOf(base({ security: { nesting: true } }), PURE_V2));
+    expect(table.get('/dev/.lxc/proc')).toEqual({ fstype: 'proc', flags: KERNEL_FS, readOnly: false });
+    expect(table.get('/dev/.lxc/sys')).toEqual({ fstype: 'sysfs', flags: KERNEL_FS, readOnly: false });
+    expect([...table.keys()].filter(path => /^\/dev\/\.lxc\/.*\//.test(path))).toEqual([]);
+    expect([...mountTable(planOf(base(), PURE_V2)).keys()].filter(path => path.includes('.lxc'))).toEqual([]);
+  }
+});
+
+describe.each([
+  ['unprivileged', unprivileged()],
+  ['privileged', privileged()],
+])('%s', (_, spec) => {
+  const plan = planOf(spec, PURE_V2);
+  const owner = spec.idmap?.first ?? 0;
+
+  test('ENV-36 the boot id is a new random file, read-only, on no path of the container', () => {
+    expect(actions(plan, 'tree.uuid')).toEqual([
+      { op: 'tree.uuid', dir: 'fd:covers', path: 'boot-id', mode: 0o444, uid: owner, gid: owner },
+    ]);
+    const mount = mountTable(plan).get('/proc/sys/kernel/random/boot_id');
+    expect(mount).toEqual({ fstype: 'tmpfs', flags: KERNEL_FS, readOnly: true });
+    // Its tmpfs is attached before the pivot, in what becomes the old root, and goes with that.
+    expect(at(plan, 'mounting.covers.attach')).toBeLessThan(at(plan, 'mounting.pivot'));
+    expect(at(plan, 'mounting.boot-id')).toBeLessThan(at(plan, 'mounting.detach'));
+    // Over /proc/sys, which is a mount of its own where it is read-only.
+    if (spec.idmap === null) expect(at(plan, 'mounting.proc.sys')).toBeLessThan(at(plan, 'mounting.boot-id'));
+  });
+
+  test('HST-57 the kernel log is a FIFO whose other end the manager keeps', () => {
+    expect(hostStepOf(plan, 'mounting.kmsg.fifo').action).toMatchObject({ kind: 'S_IFIFO', mode: 0o600, uid: owner });
+    expect(plan.exports).toContain('fd:kmsg');
+    expect(initStepOf(plan, 'mounting.kmsg').action).toMatchObject({ source: 'kmsg', target: '/proc/kmsg' });
+  });
 });
 
 test('cgroup file systems stay writable below a read-only /sys (ENV-32 with ENV-40)', () => {

@@ -226,6 +226,8 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'tree.write': IN_TREE,
   'bind.first': DESCRIPTOR,
   'machine-id.read': 'looks only',
+  'tree.uuid': IN_TREE,
+  'tree.open': DESCRIPTOR,
   'idmap.write': OF_CHILD,
   rlimits: OF_CHILD,
   oom: OF_CHILD,

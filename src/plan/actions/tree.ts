@@ -80,5 +80,21 @@ export type TreeAction =
       readonly uid: number;
       readonly gid: number;
     }
+  /** A file with a new random uuid (RFC 9562, version 4) and a newline. */
+  | {
+      readonly op: 'tree.uuid';
+      readonly dir: Register;
+      readonly path: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly op: 'tree.open';
+      readonly dir: Register;
+      readonly path: string;
+      readonly flags: readonly string[];
+      readonly save: Register;
+    }
   /** A detached copy of the first of `paths` that exists. */
   | { readonly op: 'bind.first'; readonly paths: readonly string[]; readonly save: Register };

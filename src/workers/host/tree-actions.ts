@@ -1,4 +1,5 @@
 /** Executors of the actions on trees of the container. */
+import { randomUUID } from 'node:crypto';
 import type { TreeAction } from '../../plan/actions/tree.js';
 import {
   AT,
@@ -54,17 +55,27 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
     mknodat(dir, action.path, FILE_TYPES[action.kind] | action.mode, 0);
     chownat(dir, action.path, action.uid, action.gid);
   },
-  'tree.write': (action, context) => {
-    const fd = openat(context.get(action.dir), action.path, O.O_WRONLY | O.O_CREAT | O.O_EXCL, action.mode);
-    try {
-      writeFd(fd, context.text(action.text) + (action.newline === true ? '\n' : ''), action.path);
-      chownat(fd, '', action.uid, action.gid);
-    } finally {
-      close(fd);
-    }
-  },
+  'tree.write': (action, context) =>
+    writeNew(context.get(action.dir), action, context.text(action.text) + (action.newline === true ? '\n' : '')),
+  'tree.uuid': (action, context) => writeNew(context.get(action.dir), action, `${randomUUID()}\n`),
+  'tree.open': (action, context) =>
+    context.set(action.save, openat(context.get(action.dir), action.path, flagsOf(O, action.flags) | O.O_NOFOLLOW)),
   'bind.first': (action, context) => context.set(action.save, firstTree(action.paths)),
 };
+
+function writeNew(
+  dir: number,
+  file: { readonly path: string; readonly mode: number; readonly uid: number; readonly gid: number },
+  text: string,
+): void {
+  const fd = openat(dir, file.path, O.O_WRONLY | O.O_CREAT | O.O_EXCL, file.mode);
+  try {
+    writeFd(fd, text, file.path);
+    chownat(fd, '', file.uid, file.gid);
+  } finally {
+    close(fd);
+  }
+}
 
 /** @throws SyscallError ENOENT when there is none of them. */
 function firstTree(paths: readonly string[]): number {

@@ -1,0 +1,65 @@
+/** Terminals: a devpts instance of the container's own, whose first pty is its console (ENV-24, ENV-25). */
+import type { ContainerSpec } from '../spec/container.js';
+import { directory, host, init } from './device-step.js';
+import type { HostStep, InitStep } from './step.js';
+
+const TTY_GID = 5;
+
+/** Host id of the group that terminals belong to; null where it is not mapped. */
+function ttyGroup(spec: ContainerSpec): number | null {
+  if (spec.idmap === null) return TTY_GID;
+  return spec.idmap.count > TTY_GID ? spec.idmap.first + TTY_GID : null;
+}
+
+/** `made` by the host in `fd:dev`, then `attached` by the child once /dev is. */
+export function terminalSteps(spec: ContainerSpec): { made: HostStep[]; attached: InitStep[] } {
+  const owner = spec.idmap?.first ?? 0;
+  const gid = ttyGroup(spec);
+  const owned = (path: string): HostStep =>
+    host(
+      `devpts.owner${path === '' ? '' : `.${path}`}`,
+      `give /dev/pts${path === '' ? '' : `/${path}`} to container root`,
+      { op: 'tree.chown', dir: 'fd:devpts', path, uid: owner, gid: owner },
+    );
+  return {
+    made: [
+      directory('pts', owner),
+      host('console.file', 'empty file to bind the console on', {
+        op: 'tree.file',
+        dir: 'fd:dev',
+        path: 'console',
+        mode: 0o600,
+        uid: owner,
+        gid: owner,
+      }),
+      host('devpts', 'new devpts instance', {
+        op: 'fs.mount',
+        fstype: 'devpts',
+        options: { ptmxmode: '0666', mode: '0620', max: '1024', ...(gid === null ? {} : { gid: String(gid) }) },
+        attributes: ['MOUNT_ATTR_NOSUID', 'MOUNT_ATTR_NOEXEC'],
+        save: 'fd:devpts',
+      }),
+      ...(owner === 0 ? [] : [owned(''), owned('ptmx')]),
+      host('console', 'console pty in that instance', {
+        op: 'pty.open',
+        devpts: 'fd:devpts',
+        rows: spec.console.rows,
+        cols: spec.console.cols,
+        uid: owner,
+        gid: gid ?? owner,
+        save: { master: 'fd:console', slave: 'fd:console.slave' },
+      }),
+    ],
+    attached: [
+      init('attach.pts', 'attach /dev/pts', { op: 'move_mount', mount: 'fd:devpts', target: '/dev/pts' }),
+      // The first pty of a fresh instance is always number 0.
+      init('console.bind', '/dev/console is that pty', {
+        op: 'mount',
+        source: '/dev/pts/0',
+        target: '/dev/console',
+        fstype: null,
+        flags: ['MS_BIND'],
+      }),
+    ],
+  };
+}
