@@ -30,6 +30,13 @@ const COVERED = [
   ...['kcore', 'kallsyms', 'keys', 'timer_list', 'kmsg'].map(name => `/proc/${name}`),
   '/proc/sys/kernel/random/boot_id',
 ].filter(path => existsSync(path));
+/** What the host tells the payload (host-interface §5); the host's os-release where it has one. */
+const RUN_HOST = [
+  '/run',
+  '/run/host',
+  '/run/host/incoming',
+  ...(['/etc/os-release', '/usr/lib/os-release'].some(path => existsSync(path)) ? ['/run/host/os-release'] : []),
+];
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'uts', 'user'] as const;
 
 const REPORT = `
@@ -92,6 +99,7 @@ describe.each(MODES)('%s', mode => {
         '/sys/devices/virtual/net',
         '/sys/fs/cgroup',
         ...COVERED,
+        ...RUN_HOST,
         ...(mode === 'privileged' ? ['/proc/sys/net', ...READ_ONLY] : []),
       ].sort(),
     );
@@ -99,8 +107,10 @@ describe.each(MODES)('%s', mode => {
     expect(mountAt(mounts, '/').type).toBe(types[mode]);
   });
 
-  test('ENV-09: no mount event leaves or enters', () => {
-    for (const mount of mounts) expect(mount.propagation, mount.point).toEqual([]);
+  test('ENV-09, HST-33: no mount event leaves, and none enters but in incoming', () => {
+    for (const { point, propagation } of mounts) {
+      expect(propagation, point).toEqual(point === '/run/host/incoming' ? [expect.stringMatching(/^master:/)] : []);
+    }
   });
 
   test('ENV-10: namespaces of its own', () => {
