@@ -11,6 +11,7 @@ export type { ContainerEvents } from './supervisor/announcer.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
+export type { MountOptions } from './supervisor/mounts.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';
 export type { EndOfLife, RebootOptions, StopOptions } from './supervisor/requests.js';
 export { type CreateInput, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';

@@ -7,6 +7,7 @@ import type { CgroupAction } from './actions/cgroup.js';
 import type { ChildAction } from './actions/child.js';
 import type { FileAction } from './actions/files.js';
 import type { InitAction } from './actions/init.js';
+import type { LiveAction } from './actions/live.js';
 import type { Register } from './actions/register.js';
 import type { RootfsAction } from './actions/rootfs.js';
 import type { TreeAction } from './actions/tree.js';
@@ -18,9 +19,9 @@ export type { PlanNotice } from './notice.js';
 
 export const START_PHASES = ['creating', 'mounting', 'devices', 'network', 'running'] as const;
 export type StartPhase = (typeof START_PHASES)[number];
-export type Phase = StartPhase | 'teardown' | 'prepare';
+export type Phase = StartPhase | 'teardown' | 'prepare' | 'live';
 
-export type HostAction = RootfsAction | FileAction | ChildAction | TreeAction | CgroupAction;
+export type HostAction = RootfsAction | FileAction | ChildAction | TreeAction | CgroupAction | LiveAction;
 
 export interface Tolerance {
   readonly errno: ErrnoName;

@@ -12,6 +12,7 @@ import type { EventLog } from './events.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
 import { Lifecycle } from './lifecycle.js';
+import { type MountOptions, planOfMount, planOfUnmount } from './mounts.js';
 import { hasTraces, isFrozen } from './remains.js';
 import { reportOf, type StartReport } from './report.js';
 import type { EndOfLife, RebootOptions, StopOptions } from './requests.js';
@@ -152,6 +153,19 @@ export class Container {
       error: error?.toJSON() ?? null,
       spec: this.spec,
     };
+  }
+
+  /**
+   * Mounts a directory or file of the host in the running container.
+   * @throws CaissonError MOUNT_TARGET_REFUSED, SPEC_INVALID, INVALID_TRANSITION when it does not run.
+   */
+  async addMount(options: MountOptions): Promise<void> {
+    await this.executor.change(planOfMount(this.spec, options));
+  }
+
+  /** Takes such a mount away, even while it is in use: its users keep what they have open. */
+  async removeMount(target: string): Promise<void> {
+    await this.executor.change(planOfUnmount(this.spec, target));
   }
 
   /** For the supervisor: takes over a PID 1 found alive. */

@@ -16,6 +16,7 @@ import type { PackedRecords } from '../workers/packed.js';
 import type { Console } from './console.js';
 import type { Host } from './host.js';
 import { Launch } from './launch.js';
+import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
 
 const SIGKILL = 9;
@@ -81,6 +82,11 @@ export class Executor implements ContainerPort {
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
     };
     this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
+  }
+
+  /** Changes something in the running container. @throws CaissonError INVALID_TRANSITION when it does not run. */
+  change(plan: Plan): Promise<void> {
+    return performLive(this.host, plan, this.registers);
   }
 
   /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */

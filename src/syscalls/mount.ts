@@ -1,5 +1,5 @@
 /** The mount API by descriptors (open_tree, fsopen, fsmount, mount_setattr; Linux 5.2 and 5.12). */
-import { AT, FSCONFIG, MOUNT_ATTR, OPEN_TREE } from './abi/constants.js';
+import { AT, FSCONFIG, MOUNT_ATTR, MS, OPEN_TREE } from './abi/constants.js';
 import { scratch } from './arena.js';
 import { close } from './fs.js';
 import { SyscallError, trySyscall } from './libc.js';
@@ -31,6 +31,28 @@ export function attachMount(mount: number, path: string): void {
   const [empty, target] = [arena.cstring(''), arena.cstring(path)];
   const result = trySyscall('move_mount', mount, empty, AT.AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
   if (result < 0) throw new SyscallError('move_mount', -result, path);
+}
+
+const AT_RECURSIVE = 0x8000;
+
+/** Gives a detached tree flags, and severs it from the mounts it is a copy of (mount_setattr(2), Linux 5.12). */
+export function setAttributes(mount: number, attributes: number): void {
+  const arena = scratch();
+  const empty = arena.cstring('');
+  const attr = arena.alloc(32);
+  arena.setU64(attr, attributes);
+  arena.setU64(attr + 16, MS.MS_PRIVATE);
+  const result = trySyscall('mount_setattr', mount, empty, AT.AT_EMPTY_PATH | AT_RECURSIVE, attr, 32);
+  if (result < 0) throw new SyscallError('mount_setattr', -result, `0x${attributes.toString(16)} MS_PRIVATE`);
+}
+
+const MOVE_BY_DESCRIPTORS = 0x04 | 0x40;
+
+/** Attaches a detached mount on what `target` is a descriptor of. */
+export function moveMount(mount: number, target: number): void {
+  const empty = scratch().cstring('');
+  const result = trySyscall('move_mount', mount, empty, target, empty, MOVE_BY_DESCRIPTORS);
+  if (result < 0) throw new SyscallError('move_mount', -result, `fd ${mount} to fd ${target}`);
 }
 
 const FSOPEN_CLOEXEC = 1;

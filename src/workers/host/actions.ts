@@ -5,6 +5,7 @@ import { CGROUP_ACTIONS } from './cgroup-actions.js';
 import { CHILD_ACTIONS } from './child-actions.js';
 import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
+import { LIVE_ACTIONS } from './live-actions.js';
 import { ROOTFS_ACTIONS } from './rootfs-actions.js';
 import { TREE_ACTIONS } from './tree-actions.js';
 
@@ -14,6 +15,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...CHILD_ACTIONS,
   ...TREE_ACTIONS,
   ...CGROUP_ACTIONS,
+  ...LIVE_ACTIONS,
 };
 
 export function runHostAction(action: HostAction, context: StepContext): void {

@@ -1,0 +1,18 @@
+/** Changes in the mount namespace of a running container. Done by a worker thread that enters it for the moment. */
+import type { Register } from './register.js';
+
+export type LiveAction =
+  /** A detached mount gets flags, and is severed from the mount it is a copy of. */
+  | { readonly op: 'mount.attributes'; readonly mount: Register; readonly attributes: readonly string[] }
+  /** Opens the user namespace of a process that may end meanwhile. */
+  | { readonly op: 'userns.of'; readonly pidfd: Register; readonly pid: Register; readonly save: Register }
+  | {
+      readonly op: 'live.mount';
+      readonly pidfd: Register;
+      readonly mount: Register;
+      /** Path inside; no part of it may be a symlink (HST-35). What is missing of it is made. */
+      readonly target: string;
+      /** Host id that owns what is made. */
+      readonly owner: number;
+    }
+  | { readonly op: 'live.umount'; readonly pidfd: Register; readonly target: string };

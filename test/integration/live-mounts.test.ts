@@ -1,0 +1,141 @@
+/** Mounts of running containers (HST-34, HST-35), and what a hostile payload makes of their targets. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CaissonError, Container } from 'caisson';
+import { describe, expect, test } from 'vitest';
+import { MODES, useRig, waitForText } from '../lib/rig.ts';
+
+const rig = useRig();
+
+/** A container whose PID 1 is a shell that does what the test writes to its console. */
+async function shell(
+  mode: (typeof MODES)[number],
+): Promise<{ container: Container; say: (line: string) => Promise<string> }> {
+  const container = await rig.start({ mode, init: '/bin/sh', args: ['-c', 'stty -echo; echo ready; exec sh'] });
+  await waitForText(container, 'ready');
+  let count = 0;
+  const say = async (line: string): Promise<string> => {
+    const from = container.console.end;
+    const mark = `done-${++count}`;
+    container.console.write(`${line}\necho ${mark}\n`);
+    await waitForText(container, mark, { from });
+    const text = container.console.since(from).data.toString().replaceAll('\r', '');
+    return text
+      .slice(0, text.indexOf(mark))
+      .replaceAll(/^(\/ # )+/gm, '')
+      .trim();
+  };
+  return { container, say };
+}
+
+function source(): string {
+  const path = rig.directory('source');
+  writeFileSync(join(path, 'hello'), 'from the host\n', { mode: 0o644 });
+  return path;
+}
+
+async function refusal(promise: Promise<unknown>): Promise<CaissonError> {
+  return await promise.then(
+    () => {
+      throw new Error('it was not refused');
+    },
+    (error: CaissonError) => error,
+  );
+}
+
+describe.each(MODES)('%s', mode => {
+  test('HST-34 a directory of the host appears in a running container, and goes again', async () => {
+    const { container, say } = await shell(mode);
+    const path = source();
+    await container.addMount({ source: path, target: '/mnt/deep/er' });
+    expect(await say('cat /mnt/deep/er/hello')).toBe('from the host');
+    expect(await say("stat -c '%u:%g %a' /mnt/deep")).toBe('0:0 755');
+    writeFileSync(join(path, 'later'), 'too\n');
+    expect(await say('cat /mnt/deep/er/later')).toBe('too');
+    await container.removeMount('/mnt/deep/er');
+    expect(await say('ls /mnt/deep/er | wc -l')).toBe('0');
+    // Nothing of it in the host's own mount namespace, before or after.
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain('/mnt/deep');
+    await container.kill();
+  });
+
+  test('HST-34 read-only, without devices and setuid programs; a single file; owners by the id map when asked', async () => {
+    const { container, say } = await shell(mode);
+    const path = source();
+    await container.addMount({ source: path, target: '/ro', readOnly: true });
+    expect(await say('touch /ro/x 2>&1')).toContain('Read-only file system');
+    expect(await say("grep ' /ro ' /proc/mounts")).toMatch(/ ro,nosuid,nodev/);
+    await container.addMount({ source: join(path, 'hello'), target: '/etc/a/hello' });
+    expect(await say('cat /etc/a/hello')).toBe('from the host');
+    await container.addMount({ source: path, target: '/shifted', shift: true });
+    expect(await say("stat -c '%u:%g' /shifted/hello; echo x > /shifted/made; echo $?")).toBe('0:0\n0');
+    expect(statSync(join(path, 'made')).uid).toBe(0);
+    await container.kill();
+  });
+
+  test('HST-34 a process with a mount namespace of its own sees it where the root is shared inside', async () => {
+    const { container, say } = await shell(mode);
+    await say('mount --make-rshared /; unshare -m --propagation slave sleep 1000 & sleep 0.3');
+    await container.addMount({ source: source(), target: '/late' });
+    expect(await say('cat /proc/$!/root/late/hello')).toBe('from the host');
+    await container.kill();
+  });
+
+  test('HST-35 a symlink at the target, or on the way to it, is refused and nothing is made through it', async () => {
+    const { container, say } = await shell(mode);
+    await say('ln -s /run/host /evil; ln -s / /way; mkdir /dir; echo > /file');
+    const path = source();
+    for (const target of ['/evil', '/way/etc', '/evil/new', '/file/below', '/file']) {
+      expect(await refusal(container.addMount({ source: path, target })), target).toMatchObject({
+        code: 'MOUNT_TARGET_REFUSED',
+        field: 'target',
+      });
+    }
+    expect(await say('ls /run/host/new 2>&1')).toContain('No such file');
+    expect(await refusal(container.removeMount('/dir'))).toMatchObject({ code: 'MOUNT_TARGET_REFUSED' });
+    expect(await refusal(container.removeMount('/nowhere'))).toMatchObject({ code: 'MOUNT_TARGET_REFUSED' });
+    await container.kill();
+  });
+});
+
+test('bad input names its field and changes nothing; a container that does not run has no mounts', async () => {
+  const { container } = await shell('unprivileged');
+  for (const [options, field] of [
+    [{ source: 'relative', target: '/x' }, 'source'],
+    [{ source: '/tmp', target: 'x' }, 'target'],
+    [{ source: '/tmp', target: '/' }, 'target'],
+    [{ source: '/tmp', target: '/a/../../b' }, 'target'],
+  ] as const) {
+    expect(await refusal(container.addMount(options))).toMatchObject({ code: 'SPEC_INVALID', field });
+  }
+  expect(await refusal(container.addMount({ source: '/nonexistent', target: '/x' }))).toMatchObject({
+    code: 'STEP_FAILED',
+    errno: 'ENOENT',
+  });
+  await container.kill();
+  expect(await refusal(container.addMount({ source: '/tmp', target: '/x' }))).toMatchObject({
+    code: 'INVALID_TRANSITION',
+  });
+});
+
+test('200 mounts while the payload swaps their target for a symlink: none lands elsewhere', async () => {
+  const { container, say } = await shell('unprivileged');
+  const path = source();
+  mkdirSync(join(path, 'inner'));
+  await say(
+    'mkdir /prey; (while :; do rm -rf /bait; ln -s /prey /bait; rm -f /bait; mkdir /bait; done) >/dev/null 2>&1 &',
+  );
+  let refused = 0;
+  for (let round = 0; round < 200; round++) {
+    await container.addMount({ source: path, target: '/bait/x' }).catch(() => refused++);
+  }
+  await say('kill $!; wait');
+  expect((await say('ls -A /prey | wc -l')).split('\n').at(-1)).toBe('0');
+  console.log(`${refused} of 200 mounts refused`);
+  const lines = execFileSync('nsenter', ['-t', String(container.pid), '-m', 'cat', '/proc/self/mountinfo'], {
+    encoding: 'utf8',
+  });
+  expect(lines).not.toMatch(/ \/prey/);
+  await container.kill();
+});
