@@ -25,6 +25,8 @@ async function shell(
       .replaceAll(/^(\/ # )+/gm, '')
       .trim();
   };
+  // The shell greets first.
+  await say('true');
   return { container, say };
 }
 
