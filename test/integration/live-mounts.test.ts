@@ -17,7 +17,7 @@ async function shell(
   const say = async (line: string): Promise<string> => {
     const from = container.console.end;
     const mark = `done-${++count}`;
-    container.console.write(`${line}\necho ${mark}\n`);
+    await container.console.write(`${line}\necho ${mark}\n`);
     await waitForText(container, mark, { from });
     const text = container.console.since(from).data.toString().replaceAll('\r', '');
     return text
