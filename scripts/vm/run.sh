@@ -18,10 +18,14 @@ work=$(mktemp -d "$vm/run.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 mkdir "$work/disk"
 tar -c --exclude=./.git --exclude=./.cache --exclude=./coverage . | tar -x -C "$work/disk"
+# The trees that tests boot (scripts/images.sh), where they have been built; but for the one the others are made from.
+if [ -d .cache/images ]; then
+  tar -c -C .cache --exclude=images/base-12 --exclude=images/.building images | tar -x -C "$work/disk" --xform=s,^images,.cache/images,S
+fi
 mkdir "$work/disk/.vm"
 cp "$(node -p process.execPath)" "$work/disk/.vm/node"
 printf '%s\n' "$*" > "$work/disk/.vm/command"
-truncate -s 3G "$work/work.img"
+truncate -s 6G "$work/work.img"
 mke2fs -q -t ext4 -d "$work/disk" -E lazy_itable_init=1,lazy_journal_init=1 "$work/work.img"
 rm -rf --one-file-system "$work/disk"
 
