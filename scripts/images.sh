@@ -15,13 +15,16 @@ recipe_base-12() {
   bootstrap bookworm "$1" --include=procps,iproute2,util-linux,login,passwd --skip=cleanup/apt/lists
 }
 
+# With udev, as on every machine: that it keeps away from a container must be its own doing.
 recipe_debian-12() {
-  derive "$1" systemd systemd-sysv dbus libpam-systemd
+  derive "$1" systemd systemd-sysv udev dbus libpam-systemd
   finish "$1"
 }
 
+# kmod: its systemd loads libkmod at run time, and a unit fails where that is missing; no package depends on it.
 recipe_debian-13() {
-  bootstrap trixie "$1" --include=systemd,systemd-sysv,dbus,libpam-systemd,procps,iproute2,util-linux,login,passwd
+  bootstrap trixie "$1" \
+    --include=systemd,systemd-sysv,udev,kmod,dbus,libpam-systemd,procps,iproute2,util-linux,login,passwd
   finish "$1"
 }
 
@@ -52,16 +55,18 @@ recipe_runit() {
 
 recipe_finit() {
   derive "$1" finit-sysv
-  # finit has a getty of its own. Not @console: that is what /sys says of the host's console.
-  echo 'tty [12345] /dev/console noclear linux' > "$1/etc/finit.d/console.conf"
+  # finit has a getty of its own. Not @console: that is what /sys says of the host's console. nowait: the prompt comes
+  # without a press of Enter.
+  echo 'tty [12345] /dev/console noclear nowait linux' > "$1/etc/finit.d/console.conf"
   finish "$1"
 }
 
 recipe_s6() {
   derive "$1" s6
   # Debian has no init made of s6, only the tools: s6-svscan itself becomes PID 1, with the getty as its one service.
+  # No setsid there: s6-supervise gives each service a session of its own.
   mkdir -p "$1/etc/s6/getty-console"
-  printf '#!/bin/sh\nexec setsid getty --noclear 38400 console linux\n' > "$1/etc/s6/getty-console/run"
+  printf '#!/bin/sh\nexec getty --noclear 38400 console linux\n' > "$1/etc/s6/getty-console/run"
   printf '#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin\nexec s6-svscan /etc/s6\n' > "$1/sbin/init"
   chmod 755 "$1/etc/s6/getty-console/run" "$1/sbin/init"
   finish "$1"
