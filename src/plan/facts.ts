@@ -59,6 +59,8 @@ export interface HostFacts {
   readonly ignoredSignals: readonly number[];
   readonly nrOpen: number;
   readonly oomScoreAdj: number;
+  /** Who logged in to start the supervisor, as audit has it; null: nobody, or no audit. */
+  readonly loginuid: number | null;
   /** PR_GET_DUMPABLE of the supervisor: restored after each start, since a child that changes its uid clears it. */
   readonly dumpable: number;
 }

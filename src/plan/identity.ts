@@ -24,6 +24,27 @@ function dumpableStep(facts: HostFacts): HostStep {
   };
 }
 
+/**
+ * Audit remembers for each process who logged in, and lets a set value be changed by nobody inside: logins there would
+ * fail, or be put down to who started the supervisor (ENV-63). The child begins with that of the thread which clones it,
+ * and only a thread of the host may unset its own. Ours has no other use for it, so it is not put back.
+ */
+function loginuidSteps(facts: HostFacts): HostStep[] {
+  if (facts.loginuid === null) return [];
+  return [
+    {
+      id: 'creating.loginuid',
+      phase: 'creating',
+      executor: 'host',
+      label: `nobody's login, instead of that of user ${facts.loginuid}`,
+      action: { op: 'loginuid.unset' },
+      tolerate: [
+        { errno: 'EPERM', why: 'audit was told to keep it for ever, or the supervisor lacks CAP_AUDIT_CONTROL' },
+      ],
+    },
+  ];
+}
+
 export function launchSteps(spec: ContainerSpec, facts: HostFacts, birthCgroup: string | null): HostStep[] {
   const namespaces = [
     ...(spec.idmap === null ? [] : ['CLONE_NEWUSER']),
@@ -34,6 +55,7 @@ export function launchSteps(spec: ContainerSpec, facts: HostFacts, birthCgroup: 
     'CLONE_NEWNET',
   ];
   const steps: HostStep[] = [
+    ...loginuidSteps(facts),
     ...(spec.idmap === null ? [] : [dumpableStep(facts)]),
     {
       id: 'creating.sync',

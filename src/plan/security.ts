@@ -23,6 +23,26 @@ function step(id: string, label: string, action: InitAction): InitStep {
   return { id: `running.${id}`, phase: 'running', executor: 'init', label, action };
 }
 
+/**
+ * A session keyring of its own (ENV-63): with the supervisor's, the payload would have the keys in it, whatever its user
+ * namespace. The kernel throws it away with the last process that has it.
+ */
+const keyring: Part = {
+  steps: [
+    {
+      ...step('keyring', 'a new session keyring', { op: 'session_keyring' }),
+      tolerate: [
+        { errno: 'ENOSYS', why: 'a kernel without keys (CONFIG_KEYS) has none to leak' },
+        {
+          errno: 'EPERM',
+          why: 'a filter that we run under ourselves refuses keyctl(2), and the payload runs under it, too',
+        },
+      ],
+    },
+  ],
+  notices: [],
+};
+
 /** The list of refused calls (ENV-62). */
 function seccomp(spec: ContainerSpec, facts: HostFacts, dropped: readonly Capability[]): Part {
   if (spec.security.seccomp === 'none') {
@@ -74,6 +94,6 @@ function capabilities(spec: ContainerSpec, facts: HostFacts, dropped: readonly C
  */
 export function securitySteps(spec: ContainerSpec, facts: HostFacts): Part {
   const dropped = droppedCapabilities(spec.idmap === null, spec.capabilities);
-  const parts = [seccomp(spec, facts, dropped), capabilities(spec, facts, dropped)];
+  const parts = [keyring, seccomp(spec, facts, dropped), capabilities(spec, facts, dropped)];
   return { steps: parts.flatMap(({ steps }) => steps), notices: parts.flatMap(({ notices }) => notices) };
 }

@@ -133,6 +133,14 @@ function hasSeccomp(): boolean {
   return trySyscall('seccomp', SECCOMP_GET_ACTION_AVAIL, 0, action) === 0;
 }
 
+/** (uid_t)-1: unset. */
+const NO_UID = 0xffff_ffff;
+
+function loginuid(): number | null {
+  const value = Number(readOr('/proc/self/loginuid', String(NO_UID)));
+  return value === NO_UID ? null : value;
+}
+
 function maskToSignals(hexMask: string): number[] {
   const mask = BigInt(`0x${hexMask}`);
   return Array.from({ length: 64 }, (_, bit) => bit + 1).filter(signal => (mask >> BigInt(signal - 1)) & 1n);
@@ -174,6 +182,7 @@ export function gatherFacts(prefix: string): HostFacts {
     pid1Rlimits: { nproc: pid1('nproc'), sigpending: pid1('sigpending') },
     ignoredSignals: maskToSignals(field('SigIgn')),
     nrOpen: Number(readOr('/proc/sys/fs/nr_open', '1048576')),
+    loginuid: loginuid(),
     oomScoreAdj: Number(readOr('/proc/self/oom_score_adj', '0')),
     dumpable: getDumpable(),
   };

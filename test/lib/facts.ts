@@ -70,6 +70,7 @@ export const PURE_V2: HostFacts = {
   ignoredSignals: [13, 25],
   nrOpen: 1_048_576,
   oomScoreAdj: 0,
+  loginuid: null,
   dumpable: 1,
 };
 
@@ -173,9 +174,10 @@ export const NO_CGROUP_NAMESPACE: HostFacts = {
   features: { ...PURE_V1.features, cgroupNamespace: false },
 };
 
-/** As the first, but the supervisor was given a small container's rights and limits. */
+/** As the first, but the supervisor was started by a login, with a small container's rights and limits. */
 export const NO_SYS_RESOURCE: HostFacts = {
   ...PURE_V2,
+  loginuid: 1000,
   capabilities: CAPABILITIES.filter(name => name !== 'sys_resource'),
   rlimits: {
     ...RLIMITS,

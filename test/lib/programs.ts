@@ -187,3 +187,37 @@ int main(int argc, char **argv) {
   return 0;
 }
 `;
+
+/**
+ * usage: keys with NAME COMMAND ARGUMENT...   runs it in a new session keyring that holds a key of that name, with login uid 1000
+ *        keys show NAME                       says what session keyring it has, and whether the key can be found from there
+ */
+export const KEYS = String.raw`
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/keyctl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static const char *result(long value) { return value >= 0 ? "found" : strerrorname_np(errno); }
+int main(int argc, char **argv) {
+  if (argc < 3) return 2;
+  if (strcmp(argv[1], "with") == 0) {
+    FILE *login = fopen("/proc/self/loginuid", "w");
+    if (login == NULL || fputs("1000", login) < 0 || fclose(login) != 0) { perror("loginuid"); return 1; }
+    long key = -1;
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0L) > 0)
+      key = syscall(SYS_add_key, "user", argv[2], "secret", 6L, (long)KEY_SPEC_SESSION_KEYRING);
+    if (key < 0) { perror("add_key"); return 1; }
+    execv(argv[3], argv + 3);
+    return 127;
+  }
+  char text[256] = "";
+  long got = syscall(SYS_keyctl, KEYCTL_DESCRIBE, (long)KEY_SPEC_SESSION_KEYRING, text, sizeof text - 1);
+  printf("session %s\n", got < 0 ? strerrorname_np(errno) : text);
+  printf("search %s\n", result(syscall(SYS_keyctl, KEYCTL_SEARCH, (long)KEY_SPEC_SESSION_KEYRING, "user", argv[2], 0L)));
+  printf("request %s\n", result(syscall(SYS_request_key, "user", argv[2], 0L, 0L)));
+  return 0;
+}
+`;

@@ -48,6 +48,14 @@ function isForeign(name: string): boolean {
   return !ids.has(id) && !['', 'undefined', 'null', 'NaN'].includes(id);
 }
 
+/** A line of mountinfo that comes and goes with others: the volatile directory of another supervisor, and what
+ * whoever tests networks here gives a name by ip(8); Caisson names none. */
+function isForeignMount(line: string): boolean {
+  const point = line.split(' ')[4] ?? '';
+  const id = /^\/run\/caisson\/([^/]+)/.exec(point)?.[1];
+  return point.startsWith('/run/netns') || (id !== undefined && isForeign(id));
+}
+
 /** Directories of ours in every cgroup hierarchy, with everything below them; parents first. */
 export function ownCgroups(): string[] {
   return cgroups('/sys/fs/cgroup', false);
@@ -74,10 +82,7 @@ export function snapshot(options: SnapshotOptions = {}): Snapshot {
   const { own: processes, foreign } =
     options.quick === true ? { own: quickProcesses(groups), foreign: [] } : scanProcesses();
   return {
-    // Network namespaces that ip(8) names come and go with whoever tests networks here; Caisson names none.
-    mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).filter(
-      line => line.split(' ')[4]?.startsWith('/run/netns') !== true,
-    ),
+    mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).filter(line => !isForeignMount(line)),
     links: options.quick === true ? quickLinks() : links(),
     cgroups: groups,
     processes,

@@ -154,6 +154,10 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     const low = 1 | (1 << 21);
     expect(words).toEqual([low, low, 0, 1 << 8, 1 << 8, 0]);
   },
+  session_keyring: () => {
+    // KEYCTL_JOIN_SESSION_KEYRING, of no name: an anonymous new one.
+    expect(one({ op: 'session_keyring' }).map(show)).toEqual(['keyctl(1, 0)']);
+  },
   seccomp: () => {
     const program = [0x20, 0, 0, 0, 4, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0xff, 0x7f];
     const [entry, ...more] = one({ op: 'seccomp', program });

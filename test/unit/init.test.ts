@@ -6,7 +6,7 @@ import { CAPABILITIES, capabilitiesOf, DROPPED_BY_DEFAULT } from '#src/spec/capa
 import type { ContainerSpec } from '#src/spec/container.js';
 import { capRlimit, defaultRlimits, RLIMIT_NAMES, type Rlimit } from '#src/spec/rlimits.js';
 import { HOSTS, HYBRID, NO_SYS_RESOURCE, PURE_V1, PURE_V2 } from '../lib/facts.js';
-import { actions, at, errorOf, has, hostStepOf, initStepOf, planOf, privileged, unprivileged } from './kit.js';
+import { actions, at, errorOf, has, hostStepOf, initStepOf, planOf, privileged, stepOf, unprivileged } from './kit.js';
 
 const MIB = 1024 * 1024;
 
@@ -294,6 +294,30 @@ describe('ENV-58 oom_score_adj', () => {
   test("after exec: before it the child shares the supervisor's memory, and with it its oom_score_adj", () => {
     const { plan } = oomOf(-500);
     expect(at(plan, 'running.oom')).toBeGreaterThan(at(plan, 'running.exec'));
+  });
+});
+
+describe('ENV-63 keys and login', () => {
+  test('a session keyring of its own, once its ids are what they will be, before keyctl(2) could be refused', () => {
+    for (const spec of [unprivileged(), privileged()]) {
+      const plan = planOf(spec, PURE_V2);
+      expect(initStepOf(plan, 'running.keyring').action).toEqual({ op: 'session_keyring' });
+      expect(at(plan, 'running.keyring')).toBeGreaterThan(at(plan, 'mounting.identity'));
+      expect(at(plan, 'running.keyring')).toBeLessThan(at(plan, 'running.seccomp'));
+      // Not EDQUOT: without a keyring of its own the payload would have the supervisor's.
+      const tolerated = (stepOf(plan, 'running.keyring').tolerate ?? []).map(({ errno }) => errno);
+      expect(tolerated).toEqual(['ENOSYS', 'EPERM']);
+    }
+  });
+
+  test('a login of the supervisor is unset before the child is cloned; without one nothing is touched', () => {
+    for (const spec of [unprivileged(), privileged()]) {
+      expect(actions(planOf(spec, PURE_V2), 'loginuid.unset')).toEqual([]);
+      for (const loginuid of [0, 1000]) {
+        const plan = planOf(spec, { ...PURE_V2, loginuid });
+        expect(at(plan, 'creating.loginuid')).toBeLessThan(at(plan, 'creating.launch'));
+      }
+    }
   });
 });
 

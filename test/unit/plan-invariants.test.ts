@@ -229,6 +229,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'tree.uuid': IN_TREE,
   'tree.open': DESCRIPTOR,
   'idmap.write': OF_CHILD,
+  'loginuid.unset': 'of our own thread, which has no use for it',
   rlimits: OF_CHILD,
   oom: OF_CHILD,
   dumpable: 'undo',

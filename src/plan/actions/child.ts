@@ -11,6 +11,7 @@ export type ChildAction =
       readonly cgroup: Register | null;
       readonly save: { readonly pid: Register; readonly pidfd: Register };
     }
+  | { readonly op: 'loginuid.unset' }
   | { readonly op: 'sync.close'; readonly sync: Register }
   | { readonly op: 'kill'; readonly pidfd: Register }
   | { readonly op: 'record'; readonly path: string; readonly pid: Register }

@@ -25,6 +25,7 @@ export type InitAction =
   | { readonly op: 'dup'; readonly fd: Register; readonly to: number }
   | { readonly op: 'controlling_tty' }
   | { readonly op: 'capabilities'; readonly keep: readonly string[]; readonly drop: readonly string[] }
+  | { readonly op: 'session_keyring' }
   /** A classic BPF program that judges every system call of the process and its descendants from here on. */
   | { readonly op: 'seccomp'; readonly program: readonly number[] }
   | { readonly op: 'identity'; readonly uid: number; readonly gid: number }

@@ -30,6 +30,8 @@ export const CHILD_ACTIONS: Executors<ChildAction> = {
     context.set(action.save.pid, launched.pid);
     context.set(action.save.pidfd, launched.pidfd);
   },
+  // (uid_t)-1: nobody. The thread's own, which its children begin with.
+  'loginuid.unset': () => writeFile('/proc/thread-self/loginuid', '4294967295'),
   'sync.close': (action, context) => closeSync(action, context),
   kill: (action, context) => {
     const pidfd = context.get(action.pidfd);

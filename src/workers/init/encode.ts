@@ -17,6 +17,7 @@ const IFF_UP_RUNNING = 0x41;
 const SIG_SETMASK = 2;
 const CLOSE_RANGE_CLOEXEC = 4;
 const CAPABILITY_VERSION_3 = 0x20080522;
+const KEYCTL_JOIN_SESSION_KEYRING = 1;
 const SECCOMP_SET_MODE_FILTER = 1;
 /**
  * Before Linux 5.16 a filter would switch speculative store bypass off for all that runs below it. That is for programs
@@ -135,6 +136,8 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       return [{ nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
     case 'capabilities':
       return capabilityEntries(arena, action.keep, action.drop);
+    case 'session_keyring':
+      return [{ nr: NR.keyctl, args: [KEYCTL_JOIN_SESSION_KEYRING, 0] }];
     case 'seccomp':
       return [
         { nr: NR.seccomp, args: [SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter(arena, action)] },
