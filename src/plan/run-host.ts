@@ -106,18 +106,13 @@ function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] 
       uid: owner,
       gid: owner,
     }),
+    // It stays host root's: a user namespace may lift the read-only of what it has attached itself.
     host(
       'incoming.dir',
       'directory on the host that shows in /run/host/incoming',
       { op: 'mkdir', path: incoming, mode: 0o600 },
       { undo: { op: 'rmdir', path: incoming } },
     ),
-    host('incoming.owner', 'give it to container root, who may look but not write', {
-      op: 'chown',
-      path: incoming,
-      uid: owner,
-      gid: owner,
-    }),
     host('incoming.open', "that directory, as part of the supervisor's shared mount", {
       op: 'bind.open',
       path: incoming,

@@ -1,34 +1,14 @@
 /** Mounts of running containers (HST-34, HST-35), and what a hostile payload makes of their targets. */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CaissonError, Container } from 'caisson';
+import type { CaissonError } from 'caisson';
 import { describe, expect, test } from 'vitest';
-import { MODES, useRig, waitForText } from '../lib/rig.ts';
+import { MODES, type Mode, useRig } from '../lib/rig.ts';
+import { type Shell, startShell } from '../lib/shell.ts';
 
 const rig = useRig();
 
-/** A container whose PID 1 is a shell that does what the test writes to its console. */
-async function shell(
-  mode: (typeof MODES)[number],
-): Promise<{ container: Container; say: (line: string) => Promise<string> }> {
-  const container = await rig.start({ mode, init: '/bin/sh', args: ['-c', 'stty -echo; echo ready; exec sh'] });
-  await waitForText(container, 'ready');
-  let count = 0;
-  const say = async (line: string): Promise<string> => {
-    const from = container.console.end;
-    const mark = `done-${++count}`;
-    await container.console.write(`${line}\necho ${mark}\n`);
-    await waitForText(container, mark, { from });
-    const text = container.console.since(from).data.toString().replaceAll('\r', '');
-    return text
-      .slice(0, text.indexOf(mark))
-      .replaceAll(/^(\/ # )+/gm, '')
-      .trim();
-  };
-  // The shell greets first.
-  await say('true');
-  return { container, say };
-}
+const shell = (mode: Mode): Promise<Shell> => startShell(rig, mode);
 
 function source(): string {
   const path = rig.directory('source');
