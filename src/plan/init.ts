@@ -7,6 +7,7 @@ import { limitsOfInit, restoredDumpable } from './identity.js';
 import { UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
+import { nameSteps, netSysctls } from './sysctls.js';
 
 function init(id: string, label: string, action: InitAction): Step {
   return { id: `running.${id}`, phase: 'running', executor: 'init', label, action };
@@ -50,7 +51,8 @@ export function runningSteps(
   const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
   const steps: Step[] = [
     ...limits.steps,
-    init('hostname', `host name ${spec.hostname}`, { op: 'sethostname', name: spec.hostname }),
+    ...nameSteps(spec),
+    ...netSysctls(spec),
     init('session', 'new session', { op: 'setsid' }),
     ...[0, 1, 2].map(fd =>
       init(`fd.${fd}`, `console as descriptor ${fd}`, { op: 'dup', fd: 'fd:console.slave', to: fd }),

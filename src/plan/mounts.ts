@@ -1,6 +1,7 @@
 /** Kernel file systems (ENV-31 to ENV-33). */
 import type { ContainerSpec } from '../spec/container.js';
 import type { InitAction, InitStep, Tolerance } from './step.js';
+import { ipcSysctls } from './sysctls.js';
 
 const KERNEL_FS = ['MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
 
@@ -37,9 +38,10 @@ function readOnly(id: string, path: string): InitStep {
 function procSteps(spec: ContainerSpec): InitStep[] {
   const proc = step('proc', 'proc', { op: 'mount', source: 'proc', target: '/proc', fstype: 'proc', flags: KERNEL_FS });
   // In a user namespace host sysctls are out of reach, and all namespaces behind the others are new (ENV-33).
-  if (spec.idmap !== null) return [proc];
+  if (spec.idmap !== null) return [proc, ...ipcSysctls(spec)];
   return [
     proc,
+    ...ipcSysctls(spec),
     bind('proc.sys', '/proc/sys'),
     bind('proc.sys.net', '/proc/sys/net'),
     readOnly('proc.sys.ro', '/proc/sys'),

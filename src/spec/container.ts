@@ -32,6 +32,7 @@ export interface ContainerSpec {
   readonly cgroups: { readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy' };
   readonly limits: { readonly memory: number | null; readonly pids: number | null };
   readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
+  readonly sysctls: Readonly<Record<string, string>>;
   readonly capabilities: { readonly keep: readonly Capability[]; readonly drop: readonly Capability[] };
   readonly security: { readonly seccomp: 'default' | 'none'; readonly nesting: boolean };
   readonly oomScoreAdj: number;
@@ -106,6 +107,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     cgroups: { layout: spec.cgroups?.layout ?? 'auto' },
     limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },
     rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
+    sysctls: Object.fromEntries(Object.entries(spec.sysctls ?? {}).map(([name, value]) => [name, String(value)])),
     capabilities: { keep: [...keep], drop: [...drop] },
     security: { seccomp: spec.security?.seccomp ?? 'default', nesting: spec.security?.nesting ?? false },
     oomScoreAdj: spec.oomScoreAdj ?? 0,

@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { CaissonError } from './errors.js';
 import { isContainerName, NAME_RULE } from './names.js';
-import { environment, idMap, rlimits, signal } from './schema/init.js';
+import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
@@ -55,6 +55,8 @@ export const containerSpecSchema = object({
     }),
   ),
   rlimits: v.optional(rlimits),
+  /** Values of sysctls that the container has for itself (HST-60). */
+  sysctls: v.optional(sysctls),
   security: v.optional(security),
   capabilities: v.optional(capabilities),
   oomScoreAdj: v.optional(whole(-1000, 1000)),

@@ -44,6 +44,7 @@ export const specInput = fc
       cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),
       limits: fc.record({ memory: fc.integer({ min: 1 }), pids: fc.integer({ min: 1 }) }, optional),
       rlimits: fc.record(Object.fromEntries(RLIMIT_NAMES.map(limit => [limit, rlimit])), optional),
+      sysctls: fc.constantFrom({}, { 'net.ipv4.ip_forward': 1, 'kernel.sem': '250 32000 32 128' }),
       capabilities: fc.record(
         {
           keep: fc.subarray([...DROPPED_BY_DEFAULT]),

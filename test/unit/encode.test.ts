@@ -154,6 +154,19 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     const low = 1 | (1 << 21);
     expect(words).toEqual([low, low, 0, 1 << 8, 1 << 8, 0]);
   },
+  'file.write': () => {
+    const [open, write, ...more] = one({ op: 'file.write', path: '/proc/sys/net/x', text: '1 é' });
+    expect(more).toEqual([]);
+    const flags = 1 + 0o2000000 + (process.arch === 'arm64' ? 0o100000 : 0o400000);
+    expect(shown(open, 1)).toBe(`openat(-100, "/proc/sys/net/x", ${flags}) -> 1.0`);
+    expect(NAMES.get(write?.nr ?? 0)).toBe('write');
+    expect(write?.args[2]).toBe(4);
+    expect(arena.slice(Number(write?.args[1]), 4).toString()).toBe('1 é');
+  },
+  setdomainname: () => {
+    const [entry] = one({ op: 'setdomainname', name: 'example' });
+    expect(shown(entry, 0)).toBe('setdomainname("example", 7)');
+  },
   session_keyring: () => {
     // KEYCTL_JOIN_SESSION_KEYRING, of no name: an anonymous new one.
     expect(one({ op: 'session_keyring' }).map(show)).toEqual(['keyctl(1, 0)']);

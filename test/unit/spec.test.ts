@@ -41,6 +41,7 @@ describe('defaults', () => {
       cgroups: { layout: 'auto' },
       limits: { memory: null, pids: null },
       rlimits: {},
+      sysctls: {},
       capabilities: { keep: [], drop: [] },
       security: { seccomp: 'default', nesting: false },
       oomScoreAdj: 0,
@@ -95,6 +96,46 @@ describe('defaults', () => {
     input.capabilities.drop.push('kill');
     expect(spec).toEqual(before);
   });
+});
+
+describe('HST-60 sysctls', () => {
+  const of = (name: string, value: unknown = '1') => ({ ...MINIMAL, sysctls: { [name]: value } });
+
+  test.each([
+    'kernel.panic',
+    'kernel.core_pattern',
+    'kernel.hostname.x',
+    'kernel',
+    'vm.swappiness',
+    'fs.file-max',
+    'fs.mqueue',
+    'fs.mqueue.a.b',
+    'net',
+    'net.',
+    'net..core',
+    'net/../kernel/panic',
+    'net.ipv4.../kernel/panic',
+    'net.ipv4/../../kernel/panic',
+    'Net.core.somaxconn',
+    'constructor',
+    '',
+  ])('%j is refused by name', name => {
+    refused(of(name), `sysctls.${name}`, /must be net\.\*, fs\.mqueue\.\*/);
+  });
+
+  test('what namespaces have for themselves is taken; numbers become text', () => {
+    const names = ['hostname', 'domainname', 'msgmax', 'msgmnb', 'msgmni', 'sem', 'shmall', 'shmmax', 'shmmni'];
+    for (const name of [...names.map(word => `kernel.${word}`), 'fs.mqueue.msg_max', 'net.ipv4.conf.eth0.rp_filter']) {
+      expect(resolve(of(name, 5)).sysctls).toEqual({ [name]: '5' });
+    }
+  });
+
+  test.each([true, null, {}, [], 1.5, Number.NaN, '', 'a\nb', 'a\0b', 'x'.repeat(4096)])(
+    'value %j is refused',
+    value => {
+      refused(of('net.core.somaxconn', value), 'sysctls.net.core.somaxconn', /must be/);
+    },
+  );
 });
 
 describe('capabilities', () => {
@@ -188,6 +229,7 @@ describe('wrong types', () => {
       /must be a whole number of at least 0, or unlimited/,
       hard => ({ ...MINIMAL, rlimits: { core: { soft: 0, hard } } }),
     ],
+    ['sysctls', 'object', /must be an object/, sysctls => ({ ...MINIMAL, sysctls })],
     ['capabilities', 'object', /must be an object/, capabilities => ({ ...MINIMAL, capabilities })],
     ['capabilities.keep', 'array', /must be a list/, keep => ({ ...MINIMAL, capabilities: { keep } })],
     ['capabilities.drop', 'array', /must be a list/, drop => ({ ...MINIMAL, capabilities: { drop } })],

@@ -3,6 +3,8 @@ import type { Register, Text } from './register.js';
 
 export type InitAction =
   | { readonly op: 'write'; readonly fd: Register; readonly text: Text }
+  /** By the child's own view: after its pivot. The file must be there. */
+  | { readonly op: 'file.write'; readonly path: string; readonly text: string }
   | { readonly op: 'unshare'; readonly flags: readonly string[] }
   | {
       readonly op: 'mount';
@@ -21,6 +23,7 @@ export type InitAction =
   | { readonly op: 'symlink'; readonly path: string; readonly target: string }
   | { readonly op: 'link.up'; readonly name: string }
   | { readonly op: 'sethostname'; readonly name: string }
+  | { readonly op: 'setdomainname'; readonly name: string }
   | { readonly op: 'setsid' }
   | { readonly op: 'dup'; readonly fd: Register; readonly to: number }
   | { readonly op: 'controlling_tty' }

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { RLIMIT_NAMES, type RlimitName } from '../rlimits.js';
 import { signalNumber } from '../signals.js';
+import { sysctlFault } from '../sysctls.js';
 import { isRecord, object, whole } from './values.js';
 
 const LAST_ID = 0xffff_fffe;
@@ -16,19 +17,24 @@ function variableFault(name: string, value: unknown): string | undefined {
   return value.includes('\0') ? 'must not contain a NUL byte' : undefined;
 }
 
-// Not v.record: it drops variables called constructor or prototype without a word.
-export const environment = v.pipe(
-  v.custom<Record<string, string>>(isRecord, 'must be an object'),
-  v.rawCheck(({ dataset, addIssue }) => {
-    if (!dataset.typed) return;
-    for (const [key, value] of Object.entries(dataset.value)) {
-      const message = variableFault(key, value);
-      if (message === undefined) continue;
-      addIssue({ message, path: [{ type: 'object', origin: 'value', input: dataset.value, key, value }] });
-      return;
-    }
-  }),
-);
+/** Not v.record: that drops keys called constructor or prototype without a word. */
+function dictionary<T>(fault: (key: string, value: unknown) => string | undefined) {
+  return v.pipe(
+    v.custom<Record<string, T>>(isRecord, 'must be an object'),
+    v.rawCheck(({ dataset, addIssue }) => {
+      if (!dataset.typed) return;
+      for (const [key, value] of Object.entries(dataset.value)) {
+        const message = fault(key, value);
+        if (message === undefined) continue;
+        addIssue({ message, path: [{ type: 'object', origin: 'value', input: dataset.value, key, value }] });
+        return;
+      }
+    }),
+  );
+}
+
+export const environment = dictionary<string>(variableFault);
+export const sysctls = dictionary<string | number>(sysctlFault);
 
 export const signal = v.pipe(
   v.union([v.string(), v.number()], 'must be a signal name or number'),

@@ -3,7 +3,7 @@ import type { InitAction, InitStep, Text } from '../../plan/step.js';
 import { usedDescriptors } from '../../plan/step.js';
 import { CAPABILITIES } from '../../spec/capabilities.js';
 import { ERRNO } from '../../spec/errno.js';
-import { CLONE, flagsOf, IOCTL, MS, PR, UMOUNT } from '../../syscalls/abi/constants.js';
+import { CLONE, flagsOf, IOCTL, MS, O, PR, UMOUNT } from '../../syscalls/abi/constants.js';
 import { PSEUDO } from '../../syscalls/abi/launch.js';
 import type { Arena } from '../../syscalls/arena.js';
 import { type Entry, faultEntry } from '../../syscalls/launcher/program.js';
@@ -89,6 +89,14 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       const bytes = Buffer.from(textOf(action.text));
       return [load(action.fd, 0), { nr: NR.write, args: [0, arena.copy(bytes), bytes.length] }];
     }
+    case 'file.write': {
+      const bytes = Buffer.from(action.text);
+      const flags = O.O_WRONLY + O.O_CLOEXEC + O.O_NOFOLLOW;
+      return [
+        { nr: NR.openat, args: [AT_FDCWD, text(action.path), flags], dest: { entry: 1, argument: 0 } },
+        { nr: NR.write, args: [0, arena.copy(bytes), bytes.length] },
+      ];
+    }
     case 'unshare':
       return [{ nr: NR.unshare, args: [flagsOf(CLONE, action.flags)] }];
     case 'mount':
@@ -128,6 +136,8 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       ];
     case 'sethostname':
       return [{ nr: NR.sethostname, args: [text(action.name), Buffer.byteLength(action.name)] }];
+    case 'setdomainname':
+      return [{ nr: NR.setdomainname, args: [text(action.name), Buffer.byteLength(action.name)] }];
     case 'setsid':
       return [{ nr: NR.setsid, args: [] }];
     case 'dup':
