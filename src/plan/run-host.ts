@@ -13,6 +13,8 @@ export const UUID = 'text:uuid';
 const NO_RUN: readonly Tolerance[] = [
   { errno: 'ENOENT', why: 'the image has no /run' },
   { errno: 'ENOTDIR', why: "the image's /run is not a directory" },
+  { errno: 'ELOOP', why: "the image's /run leads nowhere" },
+  { errno: 'EACCES', why: "the image's /run leads where its own root may not go" },
 ];
 
 function host(id: string, label: string, action: HostAction, more: Partial<HostStep> = {}): HostStep {
