@@ -9,6 +9,7 @@ import type { HostFacts } from './facts.js';
 import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { kernelMounts } from './mounts.js';
+import { NOTIFY } from './notify.js';
 import { privateTree, rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
 import { runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
@@ -22,8 +23,8 @@ export interface Assigned {
 }
 
 /** Registers the supervisor keeps: the pid, its descriptor, both ends of the console (the slave so that the master
- * never sees a hang-up while init has the console closed, HST-06), and the kernel log. */
-const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG];
+ * never sees a hang-up while init has the console closed, HST-06), the kernel log, and where PID 1 reports. */
+const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY];
 
 /**
  * @throws CaissonError SPEC_INVALID when the spec asks for what this kind of host cannot give, HOST_UNSUPPORTED or

@@ -4,6 +4,7 @@ import type { Variable } from './actions/init.js';
 import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
+import { NOTIFY, notifyVariable } from './notify.js';
 import { UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
@@ -30,6 +31,7 @@ export function environmentOf(spec: ContainerSpec): Variable[] {
   return [
     `container=${spec.type}`,
     ...(spec.machineId === 'env' ? [{ name: 'container_uuid', from: UUID }] : []),
+    ...notifyVariable(spec),
     ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
   ];
 }
@@ -112,7 +114,7 @@ export function runningSteps(
     label: 'give what we keep high numbers: the low ones are for launches',
     action: {
       op: 'raise',
-      registers: ['fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG],
+      registers: ['fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY],
       from: KEPT_DESCRIPTORS_FROM,
     },
     tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],

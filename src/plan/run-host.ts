@@ -4,6 +4,7 @@
  */
 import type { ContainerSpec } from '../spec/container.js';
 import type { Assigned } from './compile.js';
+import { notifySocket } from './notify.js';
 import type { HostAction, HostStep, InitAction, InitStep, Step, Tolerance } from './step.js';
 
 /** The uuid of the container: that of the image's machine id where it has one (HST-15). */
@@ -100,6 +101,7 @@ function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] 
     ...inaccessible(owner),
     file('container-manager', owner, { text: `${spec.type}\n` }),
     file('container-uuid', owner, { text: { from: UUID }, newline: true }),
+    notifySocket('fd:run.host', owner),
     host('run.host.incoming', 'directory /run/host/incoming', {
       op: 'tree.mkdir',
       dir: 'fd:run.host',

@@ -5,6 +5,7 @@ import { cgroupDirectories, cgroupPaths } from './cgroups.js';
 import type { Assigned } from './compile.js';
 import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
+import { NOTIFY } from './notify.js';
 import { incomingDirectory } from './run-host.js';
 import type { HostAction, HostStep, Plan, Tolerance } from './step.js';
 
@@ -20,9 +21,9 @@ function step(id: string, label: string, action: HostAction): HostStep {
 export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const steps: HostStep[] = [
-    step('close', 'close PID 1, both ends of its console, and its kernel log', {
+    step('close', 'close PID 1, both ends of its console, its kernel log and its notify socket', {
       op: 'close',
-      registers: ['fd:console', 'fd:console.slave', KERNEL_LOG, 'fd:pidfd'],
+      registers: ['fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY, 'fd:pidfd'],
     }),
     // Processes that joined by exec die with the pid namespace too, but their cgroup may drain a little later (LIF-20).
     step('kill', 'kill what is left and wait until the cgroups are empty', {

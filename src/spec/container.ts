@@ -24,6 +24,7 @@ export interface ContainerSpec {
   readonly environment: Readonly<Record<string, string>>;
   readonly uuid: string | null;
   readonly machineId: 'none' | 'env';
+  readonly ready: 'none' | 'notify';
   readonly hostname: string;
   /** null: privileged, no user namespace. */
   readonly idmap: IdMap | null;
@@ -76,6 +77,12 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
       hint: 'leave out either privileged or idmap',
     });
   }
+  if (spec.ready === 'notify' && spec.environment?.NOTIFY_SOCKET !== undefined) {
+    throw new CaissonError('SPEC_INVALID', 'environment.NOTIFY_SOCKET: ready: notify sets it', {
+      field: 'environment.NOTIFY_SOCKET',
+      hint: 'leave out either of the two',
+    });
+  }
   if (spec.idmap !== undefined && !isIdMap(spec.idmap)) {
     throw new CaissonError('SPEC_INVALID', 'idmap.count: the range goes past the last id', { field: 'idmap.count' });
   }
@@ -100,6 +107,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     environment: { ...spec.environment },
     uuid: spec.uuid ?? null,
     machineId: spec.machineId ?? 'none',
+    ready: spec.ready ?? 'none',
     hostname: spec.hostname ?? spec.name,
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },

@@ -28,6 +28,8 @@ export const containerSpecSchema = object({
   uuid: v.optional(v.pipe(text, v.regex(UUID, 'must be a uuid: dashed, lower case'))),
   /** `env`: PID 1 also gets it as `container_uuid` (ENV-52). */
   machineId: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
+  /** How PID 1 says that the container is up (LIF-36). */
+  ready: v.optional(v.picklist(['none', 'notify'], 'must be none or notify')),
   hostname: v.optional(v.pipe(text, v.regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'must be a host name'))),
   privileged: v.optional(flag),
   idmap: v.optional(idMap),

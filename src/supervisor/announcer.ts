@@ -5,10 +5,14 @@ import type { MovedEvent } from '../machines/container.js';
 import { actionOf } from '../machines/states.js';
 import type { CaissonEvent, EventBody, EventLog } from './events.js';
 
+type EventOf<T extends CaissonEvent['type']> = Extract<CaissonEvent, { type: T }>;
+
 export interface ContainerEvents {
   event: (event: CaissonEvent) => void;
-  state: (event: Extract<CaissonEvent, { type: 'state' }>) => void;
-  phase: (event: Extract<CaissonEvent, { type: 'phase' }>) => void;
+  state: (event: EventOf<'state'>) => void;
+  phase: (event: EventOf<'phase'>) => void;
+  notify: (event: EventOf<'notify'>) => void;
+  ready: (event: EventOf<'ready'>) => void;
 }
 
 export class Announcer {
@@ -34,6 +38,8 @@ export class Announcer {
     this.emitter?.emit('event', event);
     if (event.type === 'state') this.emitter?.emit('state', event);
     if (event.type === 'phase') this.emitter?.emit('phase', event);
+    if (event.type === 'notify') this.emitter?.emit('notify', event);
+    if (event.type === 'ready') this.emitter?.emit('ready', event);
   }
 
   moved(move: MovedEvent): void {

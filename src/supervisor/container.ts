@@ -1,21 +1,24 @@
 /** One container: what callers hold. It asks the machine, and tells what the machine did. */
 import type { Logger } from 'pino';
+import type { MovedEvent } from '../machines/container.js';
 import { describe, type ExitStatus } from '../machines/exit.js';
 import { type StateName, statusOf } from '../machines/states.js';
 import { type Assigned, compile } from '../plan/compile.js';
 import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
-import { asCaissonError, type CaissonError } from '../spec/errors.js';
+import { CaissonError } from '../spec/errors.js';
+import type { NotifyState } from '../spec/notify.js';
 import { Announcer, type ContainerEvents } from './announcer.js';
 import { Console } from './console.js';
+import { Custody } from './custody.js';
 import type { EventLog } from './events.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
 import { Lifecycle } from './lifecycle.js';
 import { type MountOptions, planOfMount, planOfUnmount } from './mounts.js';
-import { hasTraces, isFrozen } from './remains.js';
+import { Readiness, type StartOptions } from './readiness.js';
 import { reportOf, type StartReport } from './report.js';
-import type { EndOfLife, RebootOptions, StopOptions } from './requests.js';
+import { type EndOfLife, endedEarly, hasEnded, type RebootOptions, type StopOptions } from './requests.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 
 export interface ContainerParts {
@@ -30,22 +33,27 @@ export class Container {
   readonly spec: ContainerSpec;
   /** The console of PID 1: readable and writable, always drained, the last bytes kept over restarts. */
   readonly console: Console;
+  /** For the supervisor. */
+  readonly custody: Custody;
   private readonly parts: ContainerParts;
   private readonly executor: Executor;
   private readonly lifecycle: Lifecycle;
   private readonly announcer: Announcer;
+  private readonly readiness: Readiness;
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
     this.spec = parts.spec;
     this.announcer = new Announcer(this.name, parts.log, parts.logger);
     this.console = new Console(parts.spec.console.ring);
-    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, {
+    this.readiness = new Readiness(body => this.announcer.publish(body));
+    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, this.readiness, {
       phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
       notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
       exit: exit => this.lifecycle.exited(exit),
     });
-    this.lifecycle = new Lifecycle(this.name, this.executor, move => this.announcer.moved(move));
+    this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
+    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.announcer);
   }
 
   get name(): string {
@@ -59,6 +67,16 @@ export class Container {
   /** PID 1 as the host sees it, while there is one. */
   get pid(): number | undefined {
     return this.executor.pid;
+  }
+
+  /** True from the moment PID 1 has reported that it is up until it says that it stops, or ends (LIF-36). */
+  get ready(): boolean {
+    return this.readiness.state.ready;
+  }
+
+  /** What PID 1 has told its manager in this life: the last value of each field, and the last STATUS. */
+  get notify(): NotifyState {
+    return this.readiness.state;
   }
 
   /** How the last life ended. */
@@ -101,9 +119,21 @@ export class Container {
     return this.announcer.on(event, listener);
   }
 
-  /** Starts it. Resolves when PID 1 has been executed; a second call joins the first (LIF-02). */
-  start(): Promise<void> {
-    return this.lifecycle.start();
+  /**
+   * Starts it. Resolves when PID 1 has been executed, or with `waitReady` when it is up; a second call joins the first
+   * (LIF-02, LIF-39).
+   */
+  async start({ waitReady = false, timeout }: StartOptions = {}): Promise<void> {
+    if (waitReady && this.spec.ready === 'none') {
+      throw new CaissonError('SPEC_INVALID', `${this.name}: nothing will report that it is up`, {
+        field: 'ready',
+        hint: 'set ready to notify in the spec, for an init that knows sd_notify',
+      });
+    }
+    const begun = performance.now();
+    await this.lifecycle.start();
+    const left = timeout === undefined ? undefined : Math.max(0, timeout - (performance.now() - begun));
+    if (waitReady) await this.readiness.wait(left);
   }
 
   /** Asks PID 1 to halt, kills it after the timeout, and resolves when nothing of it is left. */
@@ -141,12 +171,14 @@ export class Container {
 
   /** What is, as plain data. */
   toJSON(): Record<string, unknown> {
-    const { state, pid, exit, error, restartCount } = this;
-    const { name, code } = statusOf(state);
+    const { state, pid, exit, error, restartCount, ready } = this;
+    const { name, code } = statusOf(state, { ready });
     return {
       name: this.name,
       state,
       status: { name, code },
+      ready,
+      notify: this.notify.fields,
       pid: pid ?? null,
       restartCount,
       exit: exit === undefined ? null : { ...exit, text: describe(exit) },
@@ -168,44 +200,8 @@ export class Container {
     await this.executor.change(planOfUnmount(this.spec, target));
   }
 
-  /** For the supervisor: takes over a PID 1 found alive. */
-  async adopt(pid: number, pidfd: number): Promise<void> {
-    this.lifecycle.adopt((await isFrozen(this.spec, this.parts.host.facts)) ? 'frozen' : 'running');
-    this.executor.adopt(pid, pidfd);
-    this.announcer.publish({
-      type: 'notice',
-      code: 'adopted',
-      message: `PID 1 (host pid ${pid}) was found alive; its console output until now is lost`,
-    });
-  }
-
-  /** For the supervisor: removes what an earlier one may have left; what it cannot is tried again by the next start. */
-  async sweep(): Promise<void> {
-    try {
-      if (await hasTraces(this.spec, this.parts.host.facts, this.runDir)) await this.executor.teardown();
-    } catch (error) {
-      this.announcer.publish({ type: 'notice', code: 'cleanup-failed', message: asCaissonError(error).message });
-    }
-  }
-
-  /** For the supervisor: from now on nothing can be done with it; false takes that back. */
-  retire(retired: boolean): void {
-    this.lifecycle.retire(retired);
-  }
-
-  /** For the supervisor: nothing of it may be left on the host. @throws CaissonError CLEANUP_FAILED, UNKILLABLE */
-  async tidy(): Promise<void> {
-    await this.executor.tidy();
-  }
-
-  /** Settles when no operation is under way; its outcome is its caller's. */
-  settled(): Promise<void> {
-    return this.lifecycle.settled();
-  }
-
-  /** For the supervisor: forgets this container without touching it. */
-  async letGo(): Promise<void> {
-    this.lifecycle.letGo();
-    await this.executor.letGo();
+  private moved(move: MovedEvent): void {
+    this.announcer.moved(move);
+    if (hasEnded(move.to)) this.readiness.giveUp(endedEarly(this.name, move));
   }
 }

@@ -3,6 +3,7 @@ import type { ExitStatus } from '../machines/exit.js';
 import type { Initiator, LifecycleAction, Reason, StateName } from '../machines/states.js';
 import type { PlanNotice, StartPhase } from '../plan/step.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
+import type { NotifyFields } from '../spec/notify.js';
 
 interface EventBase {
   readonly seq: number;
@@ -31,6 +32,10 @@ export type EventBody =
       readonly code: PlanNotice['code'] | 'adopted' | 'record-set-aside' | 'cleanup-failed';
       readonly message: string;
     }
+  /** PID 1 has told its manager something (LIF-38): the fields of one message. */
+  | { readonly type: 'notify'; readonly fields: NotifyFields }
+  /** The container is up (LIF-36). */
+  | { readonly type: 'ready'; readonly source: 'notify'; readonly action: 'instance-ready' }
   | { readonly type: 'created'; readonly action: 'instance-created' }
   | { readonly type: 'removed'; readonly action: 'instance-deleted' };
 

@@ -4,6 +4,7 @@ import type { ExitStatus } from '../machines/exit.js';
 import type { ContainerPort, SignalOutcome, SignalPurpose } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
+import { NOTIFY } from '../plan/notify.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import type { ContainerSpec } from '../spec/container.js';
@@ -18,6 +19,7 @@ import type { Host } from './host.js';
 import { Launch } from './launch.js';
 import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
+import type { Readiness } from './readiness.js';
 
 const SIGKILL = 9;
 
@@ -46,6 +48,7 @@ export class Executor implements ContainerPort {
     private readonly spec: ContainerSpec,
     private readonly assigned: Assigned,
     private readonly console: Console,
+    private readonly readiness: Readiness,
     private readonly events: ExecutorEvents,
   ) {}
 
@@ -59,6 +62,7 @@ export class Executor implements ContainerPort {
       this.cancelled = false;
       if (this.unclean) await this.clearLastLife();
       this.killed = false;
+      this.readiness.begin();
       this.starting = new Launch(this.host, this.spec, this.assigned);
       if (this.cancelled) this.starting.cancel();
     }
@@ -75,11 +79,13 @@ export class Executor implements ContainerPort {
   }
 
   watchPid1(): void {
-    const { pid, 'fd:pidfd': pidfd } = this.registers;
+    const { pid, 'fd:pidfd': pidfd, [NOTIFY]: notify } = this.registers;
     if (pid === undefined || pidfd === undefined) return;
+    if (notify !== undefined) this.readiness.listen(notify, pid);
     const context = {
       killRequested: () => this.killed,
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
+      shutdown: () => this.readiness.lastWords(),
     };
     this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
   }
@@ -166,6 +172,7 @@ export class Executor implements ContainerPort {
     this.watching?.close();
     this.watching = undefined;
     this.console.disconnect();
+    this.readiness.close();
   }
 
   /** A new life needs the names of the last one. */

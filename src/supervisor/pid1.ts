@@ -10,6 +10,8 @@ export interface EndContext {
   /** We have sent SIGKILL ourselves. */
   killRequested(): boolean;
   oomKills(): Promise<number>;
+  /** What systemd has said that it was about to do. */
+  shutdown(): string | undefined;
 }
 
 export class Pid1Watch {
@@ -56,12 +58,13 @@ export class Pid1Watch {
   }
 
   private decode(raw: RawExit, confidence: Confidence): void {
-    const facts = { ...raw, killRequested: this.context.killRequested(), confidence };
+    const { context } = this;
+    const facts = { ...raw, killRequested: context.killRequested(), shutdown: context.shutdown(), confidence };
     if (raw.code !== 'killed' || raw.status !== SIGKILL || facts.killRequested) {
       this.ended(decodeExit({ ...facts, oomKilled: false }));
       return;
     }
-    this.context.oomKills().then(
+    context.oomKills().then(
       kills => this.ended(decodeExit({ ...facts, oomKilled: kills > 0 })),
       // Without the counter a SIGKILL of unknown origin is still what it is.
       () => this.ended(decodeExit({ ...facts, oomKilled: false })),

@@ -49,7 +49,7 @@ type Judge = (move: MovedEvent) => Verdict;
 export const JUDGES = {
   start: name => move => {
     if (move.to === 'running') return { done: move };
-    return hasEnded(move.to) ? { error: failureOf(name, move) } : undefined;
+    return hasEnded(move.to) ? { error: endedEarly(name, move) } : undefined;
   },
   stop: () => move => {
     if (move.to === 'stopped') return { done: move };
@@ -60,21 +60,22 @@ export const JUDGES = {
   reboot: name => move => {
     if (move.to === 'running' && move.from === 'network') return { done: move };
     if (move.to === 'failed' || (move.to === 'stopped' && move.restartWanted !== true))
-      return { error: failureOf(name, move) };
+      return { error: endedEarly(name, move) };
     return undefined;
   },
   freeze: name => move => {
     if (move.to === 'frozen') return { done: move };
-    return move.from === 'freezing' ? { error: failureOf(name, move) } : undefined;
+    return move.from === 'freezing' ? { error: endedEarly(name, move) } : undefined;
   },
   unfreeze: name => move => {
     if (move.to === 'running') return { done: move };
-    return move.from === 'thawing' ? { error: failureOf(name, move) } : undefined;
+    return move.from === 'thawing' ? { error: endedEarly(name, move) } : undefined;
   },
 } as const satisfies Record<string, (name: string) => Judge>;
 export type RequestName = keyof typeof JUDGES;
 
-function failureOf(name: string, move: MovedEvent): CaissonError {
+/** Why whoever waits for more of this life waits in vain. */
+export function endedEarly(name: string, move: MovedEvent): CaissonError {
   if (move.error !== undefined) return move.error;
   const overtaken = move.reason === 'kill' || move.reason === 'stop';
   if (move.exit !== undefined && !overtaken)

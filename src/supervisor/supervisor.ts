@@ -171,12 +171,12 @@ export class Supervisor implements AsyncDisposable {
       });
     }
     // No start may come in between: it would run what nobody supervises.
-    container.retire(true);
+    container.custody.retire(true);
     try {
-      await container.tidy();
+      await container.custody.tidy();
       await this.store.remove(name);
     } catch (error) {
-      container.retire(false);
+      container.custody.retire(false);
       throw error;
     }
     this.containers.delete(name);
@@ -196,8 +196,8 @@ export class Supervisor implements AsyncDisposable {
 
   private async shut(): Promise<void> {
     // A start or stop under way is finished first: half of one must not be left to the next supervisor.
-    await Promise.allSettled(this.list().map(container => container.settled()));
-    await Promise.all(this.list().map(container => container.letGo()));
+    await Promise.allSettled(this.list().map(container => container.custody.settled()));
+    await Promise.all(this.list().map(container => container.custody.letGo()));
     await this.perform(compileRelease(this.host.facts, this.host.runDir));
     await this.host.pool.close();
     await rmdir(dirname(this.host.runDir)).catch((error: NodeJS.ErrnoException) => {
@@ -260,10 +260,10 @@ export class Supervisor implements AsyncDisposable {
     });
     const alive = record === undefined ? undefined : await findAlive(record);
     if (alive !== undefined) {
-      await container.adopt(alive.pid, alive.pidfd);
+      await container.custody.adopt(alive.pid, alive.pidfd);
       return;
     }
-    await container.sweep();
+    await container.custody.sweep();
   }
 
   private async perform(plan: Plan): Promise<void> {

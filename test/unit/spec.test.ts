@@ -34,6 +34,7 @@ describe('defaults', () => {
       environment: {},
       uuid: null,
       machineId: 'none',
+      ready: 'none',
       hostname: 'web',
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },
@@ -549,4 +550,12 @@ describe('properties', () => {
       }),
     );
   });
+});
+
+test('ENV-52: ready: notify and a NOTIFY_SOCKET of one’s own exclude each other', () => {
+  const spec = { name: 'c', rootfs: '/srv/c', environment: { NOTIFY_SOCKET: '/x' } };
+  expect(resolveSpec(spec, () => ({ first: 1, count: 1 })).ready).toBe('none');
+  expect(() => resolveSpec({ ...spec, ready: 'notify' }, () => ({ first: 1, count: 1 }))).toThrow(
+    expect.objectContaining({ code: 'SPEC_INVALID', field: 'environment.NOTIFY_SOCKET' }),
+  );
 });

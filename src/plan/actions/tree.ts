@@ -96,5 +96,15 @@ export type TreeAction =
       readonly flags: readonly string[];
       readonly save: Register;
     }
+  /** A datagram socket bound there, which tells who sends. */
+  | {
+      readonly op: 'notify.bind';
+      readonly dir: Register;
+      readonly name: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+      readonly save: Register;
+    }
   /** A detached copy of the first of `paths` that exists. */
   | { readonly op: 'bind.first'; readonly paths: readonly string[]; readonly save: Register };

@@ -69,14 +69,23 @@ export class Program {
     return program;
   }
 
-  /** clone3 with memory shared and signals blocked. Returns pid and pidfd. */
-  launch(namespaces: number, cgroup: number | null): { pid: number; pidfd: number } | { errno: number } {
+  /** A program without gates: the child goes through `entries` at once, and ends unless the last is an exec. */
+  static ready(arena: Arena, entries: readonly Entry[]): Program {
+    arena.reset();
+    const header = arena.alloc(PROGRAM.size);
+    const program = new Program(arena, header, 0);
+    arena.setU64(header + PROGRAM.first, program.write(entries));
+    return program;
+  }
+
+  /** clone3 with memory shared and signals blocked. `flags`: namespaces, and how else. Returns pid and pidfd. */
+  launch(flags: number, cgroup: number | null): { pid: number; pidfd: number } | { errno: number } {
     const { memory: arena, header } = this;
     const args = arena.alloc(88);
     const pidfd = arena.alloc(8);
     arena.setU64(
       args,
-      namespaces +
+      flags +
         CLONE.CLONE_VM +
         CLONE.CLONE_FILES +
         CLONE.CLONE_CLEAR_SIGHAND +

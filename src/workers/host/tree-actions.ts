@@ -12,6 +12,7 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../../syscalls/abi/constants.js';
+import { bindDatagram } from '../../syscalls/datagram.js';
 import { chownat, close, deviceNumber, mkdirat, mknodat, openat, symlinkat, writeFd } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { cloneTree, newMount } from '../../syscalls/mount.js';
@@ -60,6 +61,8 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
   'tree.uuid': (action, context) => writeNew(context.get(action.dir), action, `${randomUUID()}\n`),
   'tree.open': (action, context) =>
     context.set(action.save, openat(context.get(action.dir), action.path, flagsOf(O, action.flags) | O.O_NOFOLLOW)),
+  'notify.bind': (action, context) =>
+    context.set(action.save, bindDatagram(context.get(action.dir), action.name, action)),
   'bind.first': (action, context) => context.set(action.save, firstTree(action.paths)),
 };
 
