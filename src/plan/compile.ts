@@ -64,7 +64,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...coversBind(spec),
     ...cgroupMounts(cgroups),
     ...runHost(spec, assigned),
-    ...runHostSeal(),
+    ...runHostSeal(spec),
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,

@@ -12,7 +12,7 @@ export function explainAction(action: HostAction | InitAction): string {
     .filter(([, value]) => value !== undefined && value !== null)
     .map(
       ([key, value]) =>
-        `${key}=${key === 'env' ? format((value as Variable[]).map(concealed)) : OCTAL.has(key) ? `0${Number(value).toString(8)}` : format(value)}`,
+        `${key}=${key === 'secrets' ? Object.keys(value as object).join('|') : key === 'env' ? format((value as Variable[]).map(concealed)) : OCTAL.has(key) ? `0${Number(value).toString(8)}` : format(value)}`,
     );
   return `${op}(${parts.join(', ')})`;
 }
@@ -32,6 +32,11 @@ function format(value: unknown): string {
   }
   // One step is one line, whatever it writes.
   return typeof value === 'object' ? JSON.stringify(value) : String(value).replaceAll('\n', '\\n');
+}
+
+/** The names alone: the values are the payload's business. */
+export function withoutValues(secrets: object): Record<string, string> {
+  return Object.fromEntries(Object.keys(secrets).map(name => [name, '…']));
 }
 
 /** One line a step: phase, executor, label, call, and what is tolerated and undone. */
@@ -61,5 +66,5 @@ export function explain(plan: Plan): string {
 }
 
 export function explainJSON(plan: Plan): string {
-  return JSON.stringify(plan, null, 2);
+  return JSON.stringify(plan, (key, value) => (key === 'secrets' ? withoutValues(value) : value), 2);
 }

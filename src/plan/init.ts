@@ -5,7 +5,7 @@ import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
 import { NOTIFY, notifyVariable } from './notify.js';
-import { UUID } from './run-host.js';
+import { CREDENTIALS, UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
 import { nameSteps, netSysctls } from './sysctls.js';
@@ -32,6 +32,7 @@ export function environmentOf(spec: ContainerSpec): Variable[] {
     `container=${spec.type}`,
     ...(spec.machineId === 'env' ? [{ name: 'container_uuid', from: UUID }] : []),
     ...notifyVariable(spec),
+    ...(Object.keys(spec.credentials).length === 0 ? [] : [`CREDENTIALS_DIRECTORY=${CREDENTIALS}`]),
     ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
   ];
 }

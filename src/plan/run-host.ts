@@ -10,6 +10,9 @@ import type { HostAction, HostStep, InitAction, InitStep, Step, Tolerance } from
 /** The uuid of the container: that of the image's machine id where it has one (HST-15). */
 export const UUID = 'text:uuid';
 
+/** Where the payload finds its credentials (HST-41). */
+export const CREDENTIALS = '/run/host/credentials';
+
 /** What an image without /run does without; systemd itself would not boot in it. */
 const NO_RUN: readonly Tolerance[] = [
   { errno: 'ENOENT', why: 'the image has no /run' },
@@ -76,6 +79,29 @@ function file(path: string, owner: number, action: Partial<Extract<HostAction, {
   });
 }
 
+/** Secrets, on a file system that is never swapped out (HST-18). */
+function credentials(spec: ContainerSpec, owner: number): HostStep[] {
+  const secrets = spec.credentials;
+  if (Object.keys(secrets).length === 0) return [];
+  return [
+    host('run.host.credentials', `directory ${CREDENTIALS}`, {
+      op: 'tree.mkdir',
+      dir: 'fd:run.host',
+      path: 'credentials',
+      mode: 0o500,
+      uid: owner,
+      gid: owner,
+    }),
+    host('credentials.mount', 'file system with the credentials, never swapped out', {
+      op: 'credentials.mount',
+      secrets,
+      uid: owner,
+      gid: owner,
+      save: 'fd:credentials',
+    }),
+  ];
+}
+
 /** Where the host side of `incoming` is: on a mount of the supervisor's that is shared (compilePrepare). */
 export function incomingDirectory(runDir: string): string {
   return `${runDir}/incoming`;
@@ -99,6 +125,7 @@ function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] 
       save: 'fd:run.host',
     }),
     ...inaccessible(owner),
+    ...credentials(spec, owner),
     file('container-manager', owner, { text: `${spec.type}\n` }),
     file('container-uuid', owner, { text: { from: UUID }, newline: true }),
     notifySocket('fd:run.host', owner),
@@ -157,7 +184,7 @@ function attach(
   ];
 }
 
-function initSteps(): InitStep[] {
+function initSteps(spec: ContainerSpec): InitStep[] {
   return [
     init('run', 'tmpfs on /run, so that /run/host is there before init', {
       op: 'mount',
@@ -171,11 +198,14 @@ function initSteps(): InitStep[] {
     init('run.host.attach', 'attach /run/host', { op: 'move_mount', mount: 'fd:run.host', target: '/run/host' }),
     ...attach('incoming', 'fd:incoming', '/run/host/incoming', 'MS_SLAVE'),
     ...attach('os-release', 'fd:os-release', '/run/host/os-release', 'MS_PRIVATE', { needs: 'fd:os-release' }),
+    ...(Object.keys(spec.credentials).length === 0
+      ? []
+      : attach('credentials', 'fd:credentials', CREDENTIALS, 'MS_PRIVATE')),
   ];
 }
 
 /** After everything that is put into /run/host. */
-export function runHostSeal(): Step[] {
+export function runHostSeal(spec: ContainerSpec): Step[] {
   return [
     init('run.host.ro', '/run/host read-only', {
       op: 'mount',
@@ -186,11 +216,16 @@ export function runHostSeal(): Step[] {
     }),
     host('run.host.close', 'close the descriptors of /run/host', {
       op: 'close',
-      registers: ['fd:run.host', 'fd:incoming', 'fd:os-release'],
+      registers: [
+        'fd:run.host',
+        'fd:incoming',
+        'fd:os-release',
+        ...(Object.keys(spec.credentials).length === 0 ? [] : ['fd:credentials']),
+      ],
     }),
   ];
 }
 
 export function runHost(spec: ContainerSpec, assigned: Assigned): Step[] {
-  return [...hostSteps(spec, assigned), ...initSteps()];
+  return [...hostSteps(spec, assigned), ...initSteps(spec)];
 }

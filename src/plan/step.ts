@@ -10,6 +10,7 @@ import type { InitAction } from './actions/init.js';
 import type { LiveAction } from './actions/live.js';
 import type { Register } from './actions/register.js';
 import type { RootfsAction } from './actions/rootfs.js';
+import type { SecretAction } from './actions/secrets.js';
 import type { TreeAction } from './actions/tree.js';
 import type { PlanNotice } from './notice.js';
 
@@ -21,7 +22,14 @@ export const START_PHASES = ['creating', 'mounting', 'devices', 'network', 'runn
 export type StartPhase = (typeof START_PHASES)[number];
 export type Phase = StartPhase | 'teardown' | 'prepare' | 'live';
 
-export type HostAction = RootfsAction | FileAction | ChildAction | TreeAction | CgroupAction | LiveAction;
+export type HostAction =
+  | RootfsAction
+  | FileAction
+  | ChildAction
+  | TreeAction
+  | CgroupAction
+  | LiveAction
+  | SecretAction;
 
 export interface Tolerance {
   readonly errno: ErrnoName;

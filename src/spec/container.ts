@@ -2,6 +2,7 @@
 import type { Capability } from './capabilities.js';
 import { CaissonError } from './errors.js';
 import type { RlimitName } from './rlimits.js';
+import { credentialBytes } from './schema/credentials.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
 
 export interface IdMap {
@@ -25,6 +26,8 @@ export interface ContainerSpec {
   readonly uuid: string | null;
   readonly machineId: 'none' | 'env';
   readonly ready: 'none' | 'notify';
+  /** Base64 by name. */
+  readonly credentials: Readonly<Record<string, string>>;
   readonly hostname: string;
   /** null: privileged, no user namespace. */
   readonly idmap: IdMap | null;
@@ -108,6 +111,9 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     uuid: spec.uuid ?? null,
     machineId: spec.machineId ?? 'none',
     ready: spec.ready ?? 'none',
+    credentials: Object.fromEntries(
+      Object.entries(spec.credentials ?? {}).map(([name, value]) => [name, credentialBytes(value).toString('base64')]),
+    ),
     hostname: spec.hostname ?? spec.name,
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },

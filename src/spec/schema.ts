@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { CaissonError } from './errors.js';
 import { isContainerName, NAME_RULE } from './names.js';
+import { credentials } from './schema/credentials.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
@@ -30,6 +31,8 @@ export const containerSpecSchema = object({
   machineId: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
   /** How PID 1 says that the container is up (LIF-36). */
   ready: v.optional(v.picklist(['none', 'notify'], 'must be none or notify')),
+  /** Secrets in /run/host/credentials (HST-18). */
+  credentials: v.optional(credentials),
   hostname: v.optional(v.pipe(text, v.regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'must be a host name'))),
   privileged: v.optional(flag),
   idmap: v.optional(idMap),

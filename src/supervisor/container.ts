@@ -4,6 +4,7 @@ import type { MovedEvent } from '../machines/container.js';
 import { describe, type ExitStatus } from '../machines/exit.js';
 import { type StateName, statusOf } from '../machines/states.js';
 import { type Assigned, compile } from '../plan/compile.js';
+import { withoutValues } from '../plan/explain.js';
 import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
@@ -183,7 +184,7 @@ export class Container {
       restartCount,
       exit: exit === undefined ? null : { ...exit, text: describe(exit) },
       error: error?.toJSON() ?? null,
-      spec: this.spec,
+      spec: { ...this.spec, credentials: withoutValues(this.spec.credentials) },
     };
   }
 

@@ -43,6 +43,17 @@ export function writeFd(fd: number, text: string, operands: string): void {
   if (written < 0) throw new SyscallError('write', -written, operands);
 }
 
+/** Writes all of `bytes`, however many calls that takes. */
+export function writeAll(fd: number, bytes: Uint8Array, operands: string): void {
+  const most = 128 * 1024;
+  for (let done = 0; done < bytes.length; ) {
+    const part = bytes.subarray(done, done + most);
+    const written = trySyscall('write', fd, scratch().copy(part), part.length);
+    if (written < 0) throw new SyscallError('write', -written, operands);
+    done += written;
+  }
+}
+
 export function writeFile(path: string, text: string): void {
   const fd = openat(AT.AT_FDCWD, path, O.O_WRONLY);
   try {

@@ -81,6 +81,23 @@ export function newMount(fstype: string, options: Readonly<Record<string, string
   }
 }
 
+const FSPICK_CLOEXEC = 1;
+const FSPICK_EMPTY_PATH = 8;
+
+/** Makes the file system behind a mount read-only, for everybody and every mount of it. */
+export function makeReadOnly(mount: number): void {
+  const context = trySyscall('fspick', mount, scratch().cstring(''), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+  if (context < 0) throw new SyscallError('fspick', -context, `fd ${mount}`);
+  try {
+    const flag = trySyscall('fsconfig', context, FSCONFIG.SET_FLAG, scratch().cstring('ro'), 0, 0);
+    if (flag < 0) throw new SyscallError('fsconfig', -flag, 'ro');
+    const done = trySyscall('fsconfig', context, FSCONFIG.CMD_RECONFIGURE, 0, 0, 0);
+    if (done < 0) throw new SyscallError('fsconfig', -done, `reconfigure${kernelMessage(context)}`);
+  } finally {
+    close(context);
+  }
+}
+
 /** mount(2) without a file system or data: binds, and changes of what is mounted. */
 export function mount(source: string | null, target: string, flags: number): void {
   const arena = scratch();

@@ -38,6 +38,7 @@ export const specInput = fc
         text,
         { maxKeys: 4 },
       ),
+      credentials: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), text, { maxKeys: 3 }),
       hostname: name,
       devices: fc.record({ mknod: fc.constantFrom('any', 'table'), size: fc.integer({ min: 1 }) }, optional),
       sys: fc.constantFrom('ro', 'rw'),

@@ -92,7 +92,9 @@ describe('docs/spec.md', () => {
       const literal = /^`([^`]+)`$/.exec(value)?.[1];
       const path = quoted(field)[0] ?? '';
       // An object is empty when it is not given; its own fields have the defaults.
-      return literal === undefined || (literal === '{}' && path !== 'environment') || path === 'privileged'
+      return literal === undefined ||
+        (literal === '{}' && !['environment', 'credentials'].includes(path)) ||
+        path === 'privileged'
         ? []
         : [[path, JSON.parse(literal)]];
     });

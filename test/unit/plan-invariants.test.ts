@@ -229,6 +229,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'machine-id.read': 'looks only',
   'tree.uuid': IN_TREE,
   'tree.open': DESCRIPTOR,
+  'credentials.mount': DESCRIPTOR,
   'idmap.write': OF_CHILD,
   'loginuid.unset': 'of our own thread, which has no use for it',
   rlimits: OF_CHILD,

@@ -35,6 +35,7 @@ describe('defaults', () => {
       uuid: null,
       machineId: 'none',
       ready: 'none',
+      credentials: {},
       hostname: 'web',
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },

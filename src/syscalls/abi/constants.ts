@@ -80,7 +80,7 @@ export const OPEN_TREE = { OPEN_TREE_CLONE: 1, OPEN_TREE_CLOEXEC: O.O_CLOEXEC } 
 
 export const MOVE_MOUNT_F_EMPTY_PATH = 4;
 
-export const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6 } as const;
+export const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6, CMD_RECONFIGURE: 7 } as const;
 
 export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
