@@ -1,6 +1,7 @@
 /** A container spec with every default filled in: the form that `compile` reads. */
 import type { Capability } from './capabilities.js';
 import { CaissonError } from './errors.js';
+import type { InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
@@ -40,7 +41,11 @@ export interface ContainerSpec {
   readonly capabilities: { readonly keep: readonly Capability[]; readonly drop: readonly Capability[] };
   readonly security: { readonly seccomp: 'default' | 'none'; readonly nesting: boolean };
   readonly oomScoreAdj: number;
-  readonly signals: { readonly halt: string | number | null; readonly reboot: string | number | null };
+  readonly signals: {
+    readonly halt: string | number | null;
+    readonly reboot: string | number | null;
+    readonly profile: InitName | 'auto';
+  };
   readonly console: {
     readonly ring: number;
     readonly controlling: boolean;
@@ -125,7 +130,11 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     capabilities: { keep: [...keep], drop: [...drop] },
     security: { seccomp: spec.security?.seccomp ?? 'default', nesting: spec.security?.nesting ?? false },
     oomScoreAdj: spec.oomScoreAdj ?? 0,
-    signals: { halt: spec.signals?.halt ?? null, reboot: spec.signals?.reboot ?? null },
+    signals: {
+      halt: spec.signals?.halt ?? null,
+      reboot: spec.signals?.reboot ?? null,
+      profile: spec.signals?.profile ?? 'auto',
+    },
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
       controlling: spec.console?.controlling ?? true,

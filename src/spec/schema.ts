@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { CaissonError } from './errors.js';
+import { INIT_NAMES } from './inits.js';
 import { isContainerName, NAME_RULE } from './names.js';
 import { credentials } from './schema/credentials.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
@@ -65,7 +66,14 @@ export const containerSpecSchema = object({
   security: v.optional(security),
   capabilities: v.optional(capabilities),
   oomScoreAdj: v.optional(whole(-1000, 1000)),
-  signals: v.optional(object({ halt: v.optional(signal), reboot: v.optional(signal) })),
+  signals: v.optional(
+    object({
+      halt: v.optional(signal),
+      reboot: v.optional(signal),
+      /** Which init PID 1 is; `auto`: by the program it runs (LIF-24). */
+      profile: v.optional(v.picklist(['auto', ...INIT_NAMES], `must be auto, ${INIT_NAMES.join(', ')}`)),
+    }),
+  ),
   console: v.optional(
     object({
       /** Bytes of console output kept for later readers (ENV-25). */

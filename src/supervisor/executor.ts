@@ -22,6 +22,7 @@ import { Pid1Watch } from './pid1.js';
 import type { Readiness } from './readiness.js';
 
 const SIGKILL = 9;
+const LOOK_AGAIN_MS = 50;
 
 export interface ExecutorEvents {
   phase(phase: Phase, start: number, end: number): void;
@@ -101,13 +102,17 @@ export class Executor implements ContainerPort {
     this.watchPid1();
   }
 
-  async signal(purpose: SignalPurpose): Promise<SignalOutcome> {
-    const { pid, 'fd:pidfd': pidfd } = this.registers;
-    if (pid === undefined || pidfd === undefined) return { sent: false, signal: 'none' };
-    const name = this.spec.signals[purpose];
+  /** Held while systemd is not yet able to take it; the stop's own time-out aborts that (LIF-25, HST-23). */
+  async signal(purpose: SignalPurpose, abort: AbortSignal): Promise<SignalOutcome> {
+    const { [purpose]: name, profile } = this.spec.signals;
     const configured = name === null ? null : (signalNumber(name) ?? null);
-    const { sent, signal } = await this.host.pool.signal({ pid, pidfd, purpose, configured });
-    return { sent, signal: signalName(signal) };
+    for (;;) {
+      const { pid, 'fd:pidfd': pidfd } = this.registers;
+      if (pid === undefined || pidfd === undefined || abort.aborted) return { sent: false, signal: 'none' };
+      const { sent, signal, early } = await this.host.pool.signal({ pid, pidfd, purpose, configured, profile });
+      if (!early) return { sent, signal: signalName(signal) };
+      await new Promise(resolve => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
   }
 
   async killAll(): Promise<void> {

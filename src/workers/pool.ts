@@ -4,7 +4,7 @@ import { Piscina } from 'piscina';
 import type { HostFacts } from '../plan/facts.js';
 import { CaissonError } from '../spec/errors.js';
 import type { ExecuteRequest, ExecuteResult } from './execute.js';
-import type { SignalChoice } from './signal.js';
+import type { SignalChoice, SignalRequest } from './signal.js';
 import type { StartRequest, StartResult } from './start.js';
 import type { TaskAnswer, TaskRequest } from './task.js';
 
@@ -58,12 +58,7 @@ export class WorkerPool {
     return this.run({ task: 'facts', prefix });
   }
 
-  signal(request: {
-    pid: number;
-    pidfd: number;
-    purpose: 'halt' | 'reboot';
-    configured: number | null;
-  }): Promise<SignalChoice> {
+  signal(request: SignalRequest): Promise<SignalChoice> {
     return this.run({ task: 'signal', ...request });
   }
 

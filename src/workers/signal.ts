@@ -1,4 +1,6 @@
 /** Choosing and sending the signal that asks PID 1 to halt or to reboot (LIF-21 to LIF-24, LIF-49). */
+import { readlinkSync } from 'node:fs';
+import { detectInit, INIT_PROFILES, type InitName, SYSTEMD_HALT } from '../spec/inits.js';
 import { readFile } from '../syscalls/fs.js';
 import { NR, SyscallError } from '../syscalls/libc.js';
 import { sendSignal } from '../syscalls/process.js';
@@ -7,12 +9,9 @@ export interface SignalChoice {
   /** False when PID 1 neither catches nor blocks the signal: the kernel drops it, and waiting would be futile. */
   readonly sent: boolean;
   readonly signal: number;
+  /** Not sent for now: systemd is on its way up, and will take its signals once it blocks them (LIF-25). */
+  readonly early: boolean;
 }
-
-const SIGINT = 2;
-const SIGPWR = 30;
-/** SIGRTMIN+3 of glibc: systemd's halt.target. */
-const SYSTEMD_HALT = 37;
 
 function masks(pid: number): { caught: bigint; blocked: bigint } {
   const status = readFile(`/proc/${pid}/status`);
@@ -28,31 +27,46 @@ function waitsForSignals(pid: number): boolean {
   return readFile(`/proc/${pid}/syscall`).startsWith(`${NR.rt_sigtimedwait} `);
 }
 
+/** The program PID 1 runs now: an init may be a script that executes the real one. */
+function runningInit(pid: number, blocksHalt: boolean): InitName {
+  try {
+    return detectInit(readlinkSync(`/proc/${pid}/exe`), readFile(`/proc/${pid}/comm`).trim(), blocksHalt);
+  } catch {
+    // It has just ended, or may not be looked at: its masks say what is left to say.
+    return blocksHalt ? 'systemd' : 'unknown';
+  }
+}
+
 const has = (mask: bigint, signal: number): boolean => ((mask >> BigInt(signal - 1)) & 1n) === 1n;
 
-export function signalInit(request: {
-  pid: number;
-  pidfd: number;
-  purpose: 'halt' | 'reboot';
-  configured: number | null;
-}): SignalChoice {
-  const { pid, pidfd, purpose, configured } = request;
+export interface SignalRequest {
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly purpose: 'halt' | 'reboot';
+  readonly configured: number | null;
+  readonly profile: InitName | 'auto';
+}
+
+export function signalInit(request: SignalRequest): SignalChoice {
+  const { pid, pidfd, purpose, configured, profile } = request;
   let state: ReturnType<typeof masks>;
   try {
     state = masks(pid);
   } catch (error) {
     // PID 1 has just ended: the watcher reports that.
     if (error instanceof SyscallError && (error.errno === 'ENOENT' || error.errno === 'ESRCH'))
-      return { sent: false, signal: 0 };
+      return { sent: false, signal: 0, early: false };
     throw error;
   }
   const { caught, blocked } = state;
-  // systemd blocks its signals and reads them from a signalfd; that it blocks 37 is how it is recognised.
-  const halt = has(blocked, SYSTEMD_HALT) ? SYSTEMD_HALT : SIGPWR;
-  const signal = configured ?? (purpose === 'halt' ? halt : SIGINT);
+  // systemd blocks its signals and reads them from a signalfd; by that it is recognised under any name.
+  const blocksHalt = has(blocked, SYSTEMD_HALT);
+  const init = profile === 'auto' ? runningInit(pid, blocksHalt) : profile;
+  const signal = configured ?? INIT_PROFILES[init][purpose];
+  if (configured === null && init === 'systemd' && !blocksHalt) return { sent: false, signal, early: true };
   // PID 1 of a namespace is shielded from signals it has no handler for (LIF-16); only SIGKILL and SIGSTOP bite.
   const effective =
     has(caught, signal) || has(blocked, signal) || signal === 9 || signal === 19 || waitsForSignals(pid);
-  if (!effective) return { sent: false, signal };
-  return { sent: sendSignal(pidfd, signal), signal };
+  if (!effective) return { sent: false, signal, early: false };
+  return { sent: sendSignal(pidfd, signal), signal, early: false };
 }

@@ -4,7 +4,7 @@ import { asCaissonError, type ErrorJSON } from '../spec/errors.js';
 import { type ExecuteRequest, type ExecuteResult, execute } from './execute.js';
 import { gatherFacts } from './facts.js';
 import { countOomKills } from './host/oom.js';
-import { type SignalChoice, signalInit } from './signal.js';
+import { type SignalChoice, type SignalRequest, signalInit } from './signal.js';
 import { type StartRequest, type StartResult, start } from './start.js';
 import { prepareThread } from './thread.js';
 
@@ -17,13 +17,7 @@ export type TaskRequest =
   | { readonly task: 'load' }
   | { readonly task: 'oom'; readonly files: readonly string[] }
   | { readonly task: 'facts'; readonly prefix: string }
-  | {
-      readonly task: 'signal';
-      readonly pid: number;
-      readonly pidfd: number;
-      readonly purpose: 'halt' | 'reboot';
-      readonly configured: number | null;
-    };
+  | ({ readonly task: 'signal' } & SignalRequest);
 
 export type TaskAnswer =
   | { readonly value: StartResult | undefined | ExecuteResult | HostFacts | SignalChoice | number }

@@ -47,7 +47,7 @@ describe('defaults', () => {
       capabilities: { keep: [], drop: [] },
       security: { seccomp: 'default', nesting: false },
       oomScoreAdj: 0,
-      signals: { halt: null, reboot: null },
+      signals: { halt: null, reboot: null, profile: 'auto' },
       console: { ring: 131_072, controlling: true, rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
@@ -496,7 +496,7 @@ describe('signals', () => {
   });
 
   test.each(['SIGTERM', 'term', 'SIGRTMIN+3', '15', 15, 64])('%j is one, and kept as it was written', value => {
-    expect(resolve({ ...MINIMAL, signals: { halt: value } }).signals).toEqual({ halt: value, reboot: null });
+    expect(resolve({ ...MINIMAL, signals: { halt: value } }).signals).toMatchObject({ halt: value, reboot: null });
   });
 });
 

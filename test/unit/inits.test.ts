@@ -1,0 +1,43 @@
+import { describe, expect, test } from 'vitest';
+import { detectInit, INIT_NAMES, INIT_PROFILES } from '#src/spec/inits.js';
+import { signalName } from '#src/spec/signals.js';
+
+describe('LIF-24: inits by what PID 1 runs', () => {
+  test.each([
+    ['/usr/lib/systemd/systemd', 'systemd', false, 'systemd'],
+    ['/usr/lib/systemd/systemd (deleted)', 'systemd', true, 'systemd'],
+    ['/usr/sbin/init', 'init', false, 'sysvinit'],
+    ['/usr/bin/busybox', 'init', false, 'busybox'],
+    ['/bin/busybox.static', 'linuxrc', false, 'busybox'],
+    ['/bin/busybox', 'sh', false, 'unknown'],
+    ['/usr/bin/runit', 'runit', false, 'runit'],
+    ['/usr/lib/runit/runit-init', 'init', false, 'runit'],
+    ['/usr/sbin/finit', 'init', false, 'finit'],
+    ['/usr/bin/s6-svscan', 's6-svscan', false, 's6'],
+    // Whatever it is called: only systemd blocks its halt signal (LIF-22).
+    ['/sbin/my-init', 'my-init', true, 'systemd'],
+    ['/usr/bin/sleep', 'init', false, 'unknown'],
+    ['/x/constructor', 'toString', false, 'unknown'],
+    ['', '', false, 'unknown'],
+  ] as const)('%s as %s, blocking 37: %s is %s', (executable, command, blocks, init) => {
+    expect(detectInit(executable, command, blocks)).toBe(init);
+  });
+
+  test('the table is the measured one', () => {
+    const named = INIT_NAMES.map(name => [
+      name,
+      signalName(INIT_PROFILES[name].halt),
+      signalName(INIT_PROFILES[name].reboot),
+    ]);
+    expect(named).toEqual([
+      ['systemd', 'SIGRTMIN+3', 'SIGINT'],
+      ['sysvinit', 'SIGPWR', 'SIGINT'],
+      ['openrc', 'SIGPWR', 'SIGINT'],
+      ['busybox', 'SIGUSR1', 'SIGTERM'],
+      ['runit', 'SIGPWR', 'SIGINT'],
+      ['finit', 'SIGUSR2', 'SIGTERM'],
+      ['s6', 'SIGTERM', 'SIGTERM'],
+      ['unknown', 'SIGPWR', 'SIGINT'],
+    ]);
+  });
+});
