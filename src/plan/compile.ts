@@ -1,7 +1,10 @@
 /** The pure compiler: a spec and what is true of the host, in; a start plan, out. */
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
-import { birthCgroup, cgroupJoin, cgroupMounts, cgroupPaths, cgroupSetup } from './cgroups.js';
+import { birthCgroup, cgroupJoin } from './cgroup-join.js';
+import { cgroupMounts } from './cgroup-mounts.js';
+import { cgroupSetup, scopeSetup } from './cgroup-setup.js';
+import { cgroupPaths } from './cgroups.js';
 import { coversAttach, coversBind, coversMake, KERNEL_LOG } from './covers.js';
 import { devicePolicy } from './device-policy.js';
 import { deviceSteps } from './devices.js';
@@ -53,6 +56,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     runDirectory,
     ...cgroupSetup(spec, facts, cgroups, policy.early),
     ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
+    ...scopeSetup(spec, facts, cgroups),
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned.runDir),
     ...coversMake(spec),

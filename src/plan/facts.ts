@@ -47,6 +47,8 @@ export interface HostFacts {
     /** Files that /sys/kernel/cgroup/delegate names. */
     readonly delegate: readonly string[];
   };
+  /** systemd as the host's PID 1, with its bus: absolute path of its own cgroup, which its slices are in. */
+  readonly systemd: { readonly root: string } | null;
   /** Whether a node made by mknod on a tmpfs of ours can be opened; `no` inside a user namespace (ENV-18, ENV-19). */
   readonly mknod: boolean;
   /** Host device nodes of the table that exist, by path below /dev. */

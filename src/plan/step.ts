@@ -10,6 +10,7 @@ import type { InitAction } from './actions/init.js';
 import type { LiveAction } from './actions/live.js';
 import type { Register } from './actions/register.js';
 import type { RootfsAction } from './actions/rootfs.js';
+import type { ScopeAction } from './actions/scope.js';
 import type { SecretAction } from './actions/secrets.js';
 import type { TreeAction } from './actions/tree.js';
 import type { PlanNotice } from './notice.js';
@@ -29,7 +30,8 @@ export type HostAction =
   | TreeAction
   | CgroupAction
   | LiveAction
-  | SecretAction;
+  | SecretAction
+  | ScopeAction;
 
 export interface Tolerance {
   readonly errno: ErrnoName;

@@ -7,6 +7,7 @@ import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { NOTIFY } from './notify.js';
 import { incomingDirectory } from './run-host.js';
+import { SYSTEMD_TIMEOUT_MS } from './scope.js';
 import type { HostAction, HostStep, Plan, Tolerance } from './step.js';
 
 const GONE: Tolerance = { errno: 'ENOENT', why: 'already gone' };
@@ -29,12 +30,22 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pi
     step('kill', 'kill what is left and wait until the cgroups are empty', {
       op: 'cgroup.kill',
       paths: cgroups.v1.map(({ joined }) => joined),
-      v2: cgroups.v2?.outer ?? null,
+      v2: cgroups.scope?.path ?? cgroups.v2?.outer ?? null,
       timeoutMs: KILL_TIMEOUT_MS,
     }),
     ...cgroupDirectories(cgroups).map(path =>
       step(`cgroup:${path}`, `remove cgroup ${path}`, { op: 'cgroup.remove', path, timeoutMs: REMOVE_TIMEOUT_MS }),
     ),
+    ...(cgroups.scope === null
+      ? []
+      : [
+          step('scope', `have systemd end ${cgroups.scope.unit}`, {
+            op: 'scope.stop',
+            unit: cgroups.scope.unit,
+            path: cgroups.scope.path,
+            timeoutMs: SYSTEMD_TIMEOUT_MS,
+          }),
+        ]),
     ...(spec.rootfs.overlay === 'ephemeral'
       ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: `${paths.runDir}/overlay` })]
       : []),
@@ -50,7 +61,9 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pi
 
 /** Paths that a life leaves on the host when it has not been cleaned up. */
 export function traces(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): string[] {
-  return [paths.runDir, ...cgroupDirectories(cgroupPaths(spec, facts))];
+  const cgroups = cgroupPaths(spec, facts);
+  const scope = cgroups.scope === null ? [] : [cgroups.scope.path];
+  return [paths.runDir, ...cgroupDirectories(cgroups), ...scope];
 }
 
 /** Files that count OOM kills of this container; the first that exists is right. */

@@ -34,7 +34,11 @@ export interface ContainerSpec {
   readonly idmap: IdMap | null;
   readonly devices: { readonly mknod: 'any' | 'table'; readonly size: number };
   readonly sys: 'ro' | 'rw';
-  readonly cgroups: { readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy' };
+  readonly cgroups: {
+    readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy';
+    readonly scope: 'auto' | 'none';
+    readonly slice: string;
+  };
   readonly limits: { readonly memory: number | null; readonly pids: number | null };
   readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
   readonly sysctls: Readonly<Record<string, string>>;
@@ -123,7 +127,11 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },
     sys: spec.sys ?? 'ro',
-    cgroups: { layout: spec.cgroups?.layout ?? 'auto' },
+    cgroups: {
+      layout: spec.cgroups?.layout ?? 'auto',
+      scope: spec.cgroups?.scope ?? 'auto',
+      slice: spec.cgroups?.slice ?? 'machine.slice',
+    },
     limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },
     rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
     sysctls: Object.fromEntries(Object.entries(spec.sysctls ?? {}).map(([name, value]) => [name, String(value)])),

@@ -12,6 +12,7 @@ import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
 
+const SLICE = /^(?:-|[A-Za-z0-9:_.]+(?:-[A-Za-z0-9:_.]+)*)\.slice$/;
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 export const containerSpecSchema = object({
@@ -50,6 +51,10 @@ export const containerSpecSchema = object({
       layout: v.optional(
         v.picklist(['auto', 'unified', 'hybrid', 'legacy'], 'must be auto, unified, hybrid or legacy'),
       ),
+      /** `auto`: a transient scope of systemd's on hosts that it runs (HST-11). */
+      scope: v.optional(v.picklist(['auto', 'none'], 'must be auto or none')),
+      /** The slice that the scope is in. */
+      slice: v.optional(v.pipe(text, v.regex(SLICE, 'must be the name of a slice, as machine.slice'))),
     }),
   ),
   limits: v.optional(

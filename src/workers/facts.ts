@@ -7,10 +7,12 @@ import { DEVICE_NODES } from '../spec/devices.js';
 import { RLIMIT_NAMES, type Rlimit, type RlimitName } from '../spec/rlimits.js';
 import { MOUNT_ATTR, O, S_IFCHR } from '../syscalls/abi/constants.js';
 import { scratch } from '../syscalls/arena.js';
+import { DBusError, DBusFormatError } from '../syscalls/dbus/error.js';
 import { close, deviceNumber, mknodat, openat } from '../syscalls/fs.js';
 import { ARCH, SyscallError, trySyscall } from '../syscalls/libc.js';
 import { newMount } from '../syscalls/mount.js';
 import { getDumpable, getRlimit } from '../syscalls/process.js';
+import { managerCgroup } from './host/systemd.js';
 
 interface CgroupMounts {
   readonly v1: { options: string[]; mount: string }[];
@@ -146,6 +148,20 @@ function maskToSignals(hexMask: string): number[] {
   return Array.from({ length: 64 }, (_, bit) => bit + 1).filter(signal => (mask >> BigInt(signal - 1)) & 1n);
 }
 
+const BUS_TIMEOUT_MS = 5000;
+
+/** Undefined where systemd does not run this host, or cannot be asked: then its part of the tree is not ours to use. */
+function systemdFacts(): HostFacts['systemd'] {
+  const { v2 } = cgroupMounts();
+  if (v2 === null || !existsSync('/run/systemd/system')) return null;
+  try {
+    return { root: v2 + managerCgroup(BUS_TIMEOUT_MS) };
+  } catch (error) {
+    if (error instanceof SyscallError || error instanceof DBusError || error instanceof DBusFormatError) return null;
+    throw error;
+  }
+}
+
 /** @param prefix name of this supervisor's directory in each cgroup hierarchy. */
 export function gatherFacts(prefix: string): HostFacts {
   const [major = 0, minor = 0] = release()
@@ -174,6 +190,7 @@ export function gatherFacts(prefix: string): HostFacts {
       seccomp: hasSeccomp(),
     },
     cgroups,
+    systemd: systemdFacts(),
     mknod: canMakeNodes(),
     deviceNodes: deviceNodes(),
     bpfDevicePolicy: cgroups.v2 !== null && hasBpf(),

@@ -1,8 +1,10 @@
 /** What the payload sees of its cgroups in each layout, and where it sits on the host (ENV-40 to ENV-43, HST-10). */
+
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Container, HostFacts } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { outerV2 } from '../lib/place.ts';
 import { mountAt, parseMounts, sections } from '../lib/report.ts';
 import { finish, MODES, useRig, waitForText } from '../lib/rig.ts';
 
@@ -13,11 +15,11 @@ const isHybrid = (): boolean => facts().v1.length > 0 && facts().v2 !== null;
 
 /** Host directories of a container, outer ones. */
 function outer(container: Container): { v1: { name: string; path: string }[]; v2: string | null } {
-  const { prefix, v1, v2 } = facts();
+  const { prefix, v1 } = facts();
   const below = `${prefix}/${container.name}`;
   return {
     v1: v1.map(({ name, base }) => ({ name, path: join(base, below) })),
-    v2: v2 === null ? null : join(v2.base, below),
+    v2: outerV2(rig.supervisor.facts, container.name),
   };
 }
 
@@ -168,7 +170,9 @@ describe.each(MODES)('%s', mode => {
       expect(existsSync(join(v2, 'cgroup.kill')), 'cgroup.kill of 5.14').toBe(true);
     }
     for (const { name, path } of v1) {
-      expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8'), name).toContain(`${facts().prefix}/${container.name}`);
+      expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8'), name).toMatch(
+        new RegExp(`${facts().prefix}[-/]${container.name}`),
+      );
       expect(statSync(path), name).toMatchObject({ uid: 0, gid: 0 });
     }
     const read = (controller: string, one: string, two: string): number => {

@@ -8,6 +8,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { CaissonError, CaissonEvent, Container } from 'caisson';
 import { afterEach, describe, expect, test } from 'vitest';
+import { outerV2 } from '../lib/place.ts';
 import { CRASH, compileInto, REBOOT_CALLS, SIGNAL_INIT } from '../lib/programs.ts';
 import { parseStatus } from '../lib/report.ts';
 import { finish, MODES, type Mode, type Spec, until, useRig, waitForText } from '../lib/rig.ts';
@@ -499,7 +500,7 @@ describe('stop and reboot', () => {
     const groups =
       v2 === null
         ? v1.map(({ base }) => `${base}/${prefix}/${container.name}`)
-        : [`${v2.base}/${prefix}/${container.name}/payload`];
+        : [`${outerV2(rig.supervisor.facts, container.name)}/payload`];
     for (const group of groups) writeFileSync(`${group}/cgroup.procs`, String(outside.pid));
     await until(() => readFileSync(`/proc/${join1.pid}/task/${join1.pid}/stat`, 'utf8').length > 0, 'nsenter runs');
     await new Promise(resolve => setTimeout(resolve, 100));
@@ -540,7 +541,7 @@ describe.each(MODES)('freezing, %s', (mode: Mode) => {
     expect(container.state).toBe('frozen');
     const { v1, v2, prefix } = rig.supervisor.facts.cgroups;
     if (v2 !== null) {
-      const outer = `${v2.base}/${prefix}/${container.name}`;
+      const outer = outerV2(rig.supervisor.facts, container.name);
       expect(readFileSync(`${outer}/cgroup.events`, 'utf8')).toContain('frozen 1');
     }
     const freezer = v1.find(({ controllers }) => controllers.includes('freezer'));

@@ -61,6 +61,7 @@ export const PURE_V2: HostFacts = {
     v2: { base: '/sys/fs/cgroup', controllers: ['cpu', 'cpuset', 'io', 'memory', 'pids'] },
     delegate: DELEGATE,
   },
+  systemd: null,
   mknod: true,
   deviceNodes: NODES,
   bpfDevicePolicy: true,
@@ -132,6 +133,9 @@ export const DEBIAN_12: HostFacts = {
   features: { ...PURE_V2.features, overlayOnDetached: false },
 };
 
+/** The same, run by systemd: each container has a scope. */
+export const SYSTEMD: HostFacts = { ...DEBIAN_12, systemd: { root: '/sys/fs/cgroup' } };
+
 /** Debian 11: cgroup v2, Linux 5.10, which has neither idmapped mounts (5.12) nor cgroup.kill (5.14). */
 export const NO_IDMAP: HostFacts = {
   ...PURE_V2,
@@ -195,6 +199,7 @@ export const HOSTS: Readonly<Record<string, HostFacts>> = {
   hybrid: HYBRID,
   v1: PURE_V1,
   'debian-12': DEBIAN_12,
+  systemd: SYSTEMD,
   'no-idmap': NO_IDMAP,
   'no-birth-cgroup': NO_BIRTH_CGROUP,
   nested: NESTED,

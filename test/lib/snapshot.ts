@@ -44,7 +44,8 @@ export function own(stateDir: string): string {
 
 /** Another supervisor's, or a benchmark's, which cleans up by itself. */
 function isForeign(name: string): boolean {
-  const id = name.replace(/^caisson-?/, '');
+  // A scope of systemd has the container's name after the id.
+  const id = name.replace(/^caisson-?/, '').replace(/-.+\.scope$/, '');
   return !ids.has(id) && !['', 'undefined', 'null', 'NaN'].includes(id);
 }
 

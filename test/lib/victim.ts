@@ -86,7 +86,8 @@ export function halfMade(prefix: string): string[] {
   return readdirSync('/proc').flatMap(entry => {
     if (!/^\d+$/.test(entry)) return [];
     try {
-      if (!readFileSync(`/proc/${entry}/cgroup`, 'utf8').includes(`/${prefix}/`)) return [];
+      const cgroups = readFileSync(`/proc/${entry}/cgroup`, 'utf8');
+      if (!cgroups.includes(`/${prefix}/`) && !cgroups.includes(`/${prefix}-`)) return [];
       return readlinkSync(`/proc/${entry}/exe`) === process.execPath ? [entry] : [];
     } catch (error) {
       // Ended meanwhile, or a zombie, which has no program any more.

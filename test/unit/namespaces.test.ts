@@ -23,14 +23,18 @@ describe.each(Object.entries(HOSTS))('on %s', (_, facts) => {
     expect(unshare).toBeLessThan(at(plan, 'mounting.cgroup'));
     // Every hierarchy is joined: by birth or by a write of the child's own.
     const byBirth = actions(plan, 'launch')[0]?.cgroup === null ? 0 : 1;
-    expect(joins.length + byBirth).toBe(facts.cgroups.v1.length + (facts.cgroups.v2 === null ? 0 : 1));
+    // Or moved there, where systemd wants the child first.
+    const moved = actions(plan, 'cgroup.attach').length;
+    if (moved > 0) expect(at(plan, 'creating.scope.attach')).toBeLessThan(unshare);
+    expect(joins.length + byBirth + moved).toBe(facts.cgroups.v1.length + (facts.cgroups.v2 === null ? 0 : 1));
   });
 
-  test('ENV-11 cgroups are made and opened before the launch, limits included', () => {
+  test('ENV-11 cgroups are made and opened before the launch, or in a scope while it waits; limits included', () => {
     const limits =
       facts.cgroups.v1.length === 0 && facts.cgroups.v2?.controllers.length === 0 ? {} : { memory: 1e8, pids: 9 };
     const plan = planOf(unprivileged({ limits }), facts);
-    const launch = at(plan, 'creating.launch');
+    const before = facts.systemd === null ? 'creating.launch' : 'creating.cgroup.namespace';
+    const launch = at(plan, before);
     for (const step of plan.steps) {
       const early = step.id.startsWith('creating.cgroup.open') || step.id.startsWith('creating.limit');
       if (early) expect(at(plan, step.id), step.id).toBeLessThan(launch);

@@ -166,13 +166,15 @@ describe('registers', () => {
     });
   });
 
-  test('what an undo reads was saved by its own step and stays open to the end', () => {
+  test('what an undo reads was saved by its own step, or one before it, and stays open to the end', () => {
     forEveryPlan(plan => {
       const closed = hostSteps(plan).flatMap(({ action }) => (action.op === 'close' ? [...action.registers] : []));
+      const saved = new Set<string>();
       for (const { id, action, undo } of hostSteps(plan)) {
+        for (const register of savedRegisters(action)) saved.add(register);
         if (undo === undefined) continue;
         for (const register of readRegisters(undo)) {
-          expect(savedRegisters(action), id).toContain(register);
+          expect([...saved], id).toContain(register);
           expect(closed, id).not.toContain(register);
         }
       }
@@ -235,6 +237,8 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   rlimits: OF_CHILD,
   oom: OF_CHILD,
   dumpable: 'undo',
+  'scope.start': 'undo',
+  'cgroup.attach': 'undo',
 };
 
 /** The last steps of a start, which take back what an earlier step did for its time. */
@@ -258,6 +262,14 @@ describe('undo', () => {
           expect(undo, id).toEqual({ op: 'dumpable', value: facts.dumpable === 1 ? 1 : 0 });
           continue;
         }
+        if (action.op === 'cgroup.attach') {
+          expect(undo, id).toEqual({ op: 'kill', pidfd: 'fd:pidfd' });
+          continue;
+        }
+        if (action.op === 'scope.start') {
+          expect(undo, id).toMatchObject({ op: 'scope.stop', unit: action.unit, path: action.path });
+          continue;
+        }
         if (action.op === 'launch') {
           expect(undo, id).toEqual({ op: 'kill', pidfd: action.save.pidfd });
           continue;
@@ -275,7 +287,7 @@ describe('undo', () => {
     forEveryPlan(plan => {
       const made = new Set<string>();
       for (const { id, action } of hostSteps(plan)) {
-        if (action.op === 'mkdir') made.add(action.path);
+        if (action.op === 'mkdir' || action.op === 'scope.start') made.add(action.path);
         if (action.op !== 'write' && action.op !== 'write.lines' && action.op !== 'chown') continue;
         const inside = [...made].some(path => action.path === path || action.path.startsWith(`${path}/`));
         expect(inside, `${id}: ${action.path}`).toBe(true);

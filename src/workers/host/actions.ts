@@ -7,6 +7,7 @@ import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { ROOTFS_ACTIONS } from './rootfs-actions.js';
+import { SCOPE_ACTIONS } from './scope-actions.js';
 import { SECRET_ACTIONS } from './secret-actions.js';
 import { TREE_ACTIONS } from './tree-actions.js';
 
@@ -18,6 +19,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...SECRET_ACTIONS,
   ...CGROUP_ACTIONS,
   ...LIVE_ACTIONS,
+  ...SCOPE_ACTIONS,
 };
 
 export function runHostAction(action: HostAction, context: StepContext): void {

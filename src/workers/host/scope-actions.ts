@@ -1,0 +1,11 @@
+/** Executors of the actions on units of systemd. */
+import type { ScopeAction } from '../../plan/actions/scope.js';
+import { writeFile } from '../../syscalls/fs.js';
+import type { Executors } from './executors.js';
+import { startScope, stopScope } from './systemd.js';
+
+export const SCOPE_ACTIONS: Executors<ScopeAction> = {
+  'scope.start': (action, context) => startScope(action, context.get(action.pid)),
+  'scope.stop': action => stopScope(action),
+  'cgroup.attach': (action, context) => writeFile(`${action.path}/cgroup.procs`, String(context.get(action.pid))),
+};
