@@ -1,6 +1,7 @@
 /** The pure compiler: a spec and what is true of the host, in; a start plan, out. */
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
+import { confinement } from './apparmor.js';
 import { birthCgroup, cgroupJoin } from './cgroup-join.js';
 import { cgroupMounts } from './cgroup-mounts.js';
 import { cgroupSetup, scopeSetup } from './cgroup-setup.js';
@@ -41,6 +42,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   }
   const cgroups = cgroupPaths(spec, facts);
   const policy = devicePolicy(spec, facts, cgroups);
+  const lsm = confinement(spec, facts);
   const devices = deviceSteps(spec, facts);
   const running = runningSteps(spec, facts, assigned.runDir);
   const runDirectory: HostStep = {
@@ -55,6 +57,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...rootfsChecks(spec, facts),
     runDirectory,
     ...cgroupSetup(spec, facts, cgroups, policy.early),
+    ...lsm.load,
     ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
     ...scopeSetup(spec, facts, cgroups),
     ...cgroupJoin(facts, cgroups),

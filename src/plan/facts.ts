@@ -54,6 +54,8 @@ export interface HostFacts {
   /** Host device nodes of the table that exist, by path below /dev. */
   readonly deviceNodes: Readonly<Record<string, { readonly mode: number }>>;
   readonly bpfDevicePolicy: boolean;
+  /** null: AppArmor is not on. `parser`: path of apparmor_parser(8), where the host has it. */
+  readonly apparmor: { readonly parser: string | null } | null;
   readonly capabilities: readonly Capability[];
   readonly rlimits: Readonly<Record<RlimitName, Rlimit>>;
   readonly pid1Rlimits: { readonly nproc: Rlimit; readonly sigpending: Rlimit };

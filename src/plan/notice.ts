@@ -10,6 +10,7 @@ export const NOTICE_CODES = [
   'rlimit-capped',
   'rootfs-not-empty',
   'seccomp-none',
+  'unconfined',
 ] as const;
 export type NoticeCode = (typeof NOTICE_CODES)[number];
 

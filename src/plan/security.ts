@@ -9,6 +9,7 @@ import {
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { DEFAULT_DENYLIST, NO_AUDIT_SOCKET, SYSCALL_ABIS } from '../spec/seccomp.js';
+import { confinement } from './apparmor.js';
 import type { HostFacts } from './facts.js';
 import type { PlanNotice } from './notice.js';
 import { seccompProgram } from './seccomp-program.js';
@@ -94,6 +95,12 @@ function capabilities(spec: ContainerSpec, facts: HostFacts, dropped: readonly C
  */
 export function securitySteps(spec: ContainerSpec, facts: HostFacts): Part {
   const dropped = droppedCapabilities(spec.idmap === null, spec.capabilities);
-  const parts = [keyring, seccomp(spec, facts, dropped), capabilities(spec, facts, dropped)];
+  const lsm = confinement(spec, facts);
+  const parts = [
+    keyring,
+    { steps: lsm.apply, notices: lsm.notices },
+    seccomp(spec, facts, dropped),
+    capabilities(spec, facts, dropped),
+  ];
   return { steps: parts.flatMap(({ steps }) => steps), notices: parts.flatMap(({ notices }) => notices) };
 }

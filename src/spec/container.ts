@@ -43,7 +43,12 @@ export interface ContainerSpec {
   readonly rlimits: Readonly<Partial<Record<RlimitName, { soft: number | 'unlimited'; hard: number | 'unlimited' }>>>;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly capabilities: { readonly keep: readonly Capability[]; readonly drop: readonly Capability[] };
-  readonly security: { readonly seccomp: 'default' | 'none'; readonly nesting: boolean };
+  readonly security: {
+    readonly seccomp: 'default' | 'none';
+    /** auto, none, or the name of a profile. */
+    readonly apparmor: string;
+    readonly nesting: boolean;
+  };
   readonly oomScoreAdj: number;
   readonly signals: {
     readonly halt: string | number | null;
@@ -136,7 +141,11 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     rlimits: (spec.rlimits ?? {}) as ContainerSpec['rlimits'],
     sysctls: Object.fromEntries(Object.entries(spec.sysctls ?? {}).map(([name, value]) => [name, String(value)])),
     capabilities: { keep: [...keep], drop: [...drop] },
-    security: { seccomp: spec.security?.seccomp ?? 'default', nesting: spec.security?.nesting ?? false },
+    security: {
+      seccomp: spec.security?.seccomp ?? 'default',
+      apparmor: spec.security?.apparmor ?? 'auto',
+      nesting: spec.security?.nesting ?? false,
+    },
     oomScoreAdj: spec.oomScoreAdj ?? 0,
     signals: {
       halt: spec.signals?.halt ?? null,

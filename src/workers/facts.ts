@@ -135,6 +135,15 @@ function hasSeccomp(): boolean {
   return trySyscall('seccomp', SECCOMP_GET_ACTION_AVAIL, 0, action) === 0;
 }
 
+const PARSERS = ['/usr/sbin/apparmor_parser', '/sbin/apparmor_parser'];
+
+/** Without securityfs there is nothing to load a profile by. */
+function apparmor(): HostFacts['apparmor'] {
+  if (readOr('/sys/module/apparmor/parameters/enabled', 'N').trim() !== 'Y') return null;
+  if (!existsSync('/sys/kernel/security/apparmor/profiles')) return null;
+  return { parser: PARSERS.find(path => existsSync(path)) ?? null };
+}
+
 /** (uid_t)-1: unset. */
 const NO_UID = 0xffff_ffff;
 
@@ -193,6 +202,7 @@ export function gatherFacts(prefix: string): HostFacts {
     systemd: systemdFacts(),
     mknod: canMakeNodes(),
     deviceNodes: deviceNodes(),
+    apparmor: apparmor(),
     bpfDevicePolicy: cgroups.v2 !== null && hasBpf(),
     capabilities: capabilitiesOf(field('CapEff')),
     rlimits,

@@ -65,6 +65,7 @@ export const PURE_V2: HostFacts = {
   mknod: true,
   deviceNodes: NODES,
   bpfDevicePolicy: true,
+  apparmor: null,
   capabilities: CAPABILITIES,
   rlimits: RLIMITS,
   pid1Rlimits: { nproc: both(63_000), sigpending: both(63_000) },
@@ -131,6 +132,7 @@ export const DEBIAN_12: HostFacts = {
   ...PURE_V2,
   kernel: { release: '6.1.0-37-amd64', major: 6, minor: 1 },
   features: { ...PURE_V2.features, overlayOnDetached: false },
+  apparmor: { parser: '/usr/sbin/apparmor_parser' },
 };
 
 /** The same, run by systemd: each container has a scope. */

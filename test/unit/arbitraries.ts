@@ -53,7 +53,14 @@ export const specInput = fc
         },
         optional,
       ),
-      security: fc.record({ seccomp: fc.constantFrom('default', 'none'), nesting: fc.boolean() }, optional),
+      security: fc.record(
+        {
+          seccomp: fc.constantFrom('default', 'none'),
+          apparmor: fc.constantFrom('auto', 'none', 'lxc'),
+          nesting: fc.boolean(),
+        },
+        optional,
+      ),
       oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
       signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),
       console: fc.record(
@@ -89,6 +96,7 @@ export const hostFacts: fc.Arbitrary<HostFacts> = fc
     }),
     mknod: fc.boolean(),
     bpfDevicePolicy: fc.boolean(),
+    apparmor: fc.constantFrom(null, { parser: null }, { parser: '/sbin/apparmor_parser' }),
     dropped: fc.subarray([...CAPABILITIES]),
     ignoredSignals: fc.uniqueArray(fc.integer({ min: 1, max: 64 }), { maxLength: 4 }),
     oomScoreAdj: fc.constantFrom(-500, 0, 300),

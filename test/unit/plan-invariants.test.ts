@@ -233,6 +233,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'tree.open': DESCRIPTOR,
   'credentials.mount': DESCRIPTOR,
   'idmap.write': OF_CHILD,
+  'apparmor.load': 'stays, as a profile of the host does: others may have it on',
   'loginuid.unset': 'of our own thread, which has no use for it',
   rlimits: OF_CHILD,
   oom: OF_CHILD,

@@ -12,6 +12,7 @@ export type ChildAction =
       readonly save: { readonly pid: Register; readonly pidfd: Register };
     }
   | { readonly op: 'loginuid.unset' }
+  | { readonly op: 'apparmor.load'; readonly parser: string; readonly name: string; readonly text: string }
   | { readonly op: 'sync.close'; readonly sync: Register }
   | { readonly op: 'kill'; readonly pidfd: Register }
   | { readonly op: 'record'; readonly path: string; readonly pid: Register }

@@ -6,6 +6,13 @@ import { flag, object } from './values.js';
 export const security = object({
   /** The calls a payload is refused (ENV-62). */
   seccomp: v.optional(v.picklist(['default', 'none'], 'must be default or none')),
+  /** `auto`: a profile of our own where the host has AppArmor; or the name of one that is loaded (ENV-39). */
+  apparmor: v.optional(
+    v.pipe(
+      v.string('must be auto, none or the name of a profile'),
+      v.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}$/, 'must be auto, none or the name of a profile'),
+    ),
+  ),
   /** Containers can be started inside: nothing of /proc is hidden, since a user namespace must see all of it. */
   nesting: v.optional(flag),
 });

@@ -7,6 +7,7 @@ import { writeFile } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { poll, reap, sendSignal, setDumpable, setRlimit } from '../../syscalls/process.js';
 import { socketpair } from '../../syscalls/socket.js';
+import { loadProfile } from './apparmor.js';
 import type { Executors } from './executors.js';
 import { writeRecord } from './record.js';
 import { closeSync } from './sync.js';
@@ -32,6 +33,7 @@ export const CHILD_ACTIONS: Executors<ChildAction> = {
   },
   // (uid_t)-1: nobody. The thread's own, which its children begin with.
   'loginuid.unset': () => writeFile('/proc/thread-self/loginuid', '4294967295'),
+  'apparmor.load': action => loadProfile(action),
   'sync.close': (action, context) => closeSync(action, context),
   kill: (action, context) => {
     const pidfd = context.get(action.pidfd);
