@@ -168,10 +168,13 @@ export class Lifecycle {
   private endOfLife(move?: MovedEvent): EndOfLife {
     const { context } = this;
     const state = move?.to ?? context.at;
+    const exit = move?.exit ?? context.exit ?? null;
+    const asked = (move?.initiator ?? context.initiator) === 'guest' ? 'guest' : 'signal';
     return {
       state: state === 'failed' ? 'failed' : 'stopped',
-      exit: move?.exit ?? context.exit ?? null,
+      exit,
       forced: context.forced,
+      by: exit === null ? null : context.forced ? 'force' : asked,
     };
   }
 }

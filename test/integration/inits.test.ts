@@ -20,7 +20,7 @@ async function boot(image: string, greeting: RegExp | null): Promise<Container> 
   return container;
 }
 
-const OWN = { forced: false, state: 'stopped' };
+const OWN = { forced: false, by: 'signal', state: 'stopped' };
 
 describe.each([
   ['finit', 'halt'],

@@ -256,7 +256,12 @@ describe.each(MODES)('exits, %s', mode => {
     const events = follow(container);
     await container.start();
     const end = await finish(container);
-    expect(end).toMatchObject({ state: 'stopped', forced: false, exit: { kind: 'halt', confidence: 'exact' } });
+    expect(end).toMatchObject({
+      state: 'stopped',
+      forced: false,
+      by: 'guest',
+      exit: { kind: 'halt', confidence: 'exact' },
+    });
     expect(events.at(-1)).toMatchObject({
       to: 'stopped',
       reason: 'exit',
@@ -394,6 +399,7 @@ describe('stop and reboot', () => {
     expect(await container.stop({ timeout: 60_000 })).toMatchObject({
       state: 'stopped',
       forced: true,
+      by: 'force',
       exit: { kind: 'killed', requested: true },
     });
     expect(performance.now() - begun).toBeLessThan(slow(5000));
