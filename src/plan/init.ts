@@ -37,6 +37,25 @@ export function environmentOf(spec: ContainerSpec): Variable[] {
   ];
 }
 
+/** Tells which variables PID 1 has besides `container`, and what in the spec asked for each (ENV-52). */
+function environmentNotice(spec: ContainerSpec): PlanNotice[] {
+  const user = Object.keys(spec.environment);
+  const features: Readonly<Record<string, string>> = {
+    container_uuid: 'machineId',
+    NOTIFY_SOCKET: 'ready',
+    CREDENTIALS_DIRECTORY: 'credentials',
+  };
+  const added = environmentOf(spec)
+    .slice(1)
+    .map((variable, index, all) => {
+      const name = typeof variable === 'string' ? (variable.split('=')[0] ?? '') : variable.name;
+      return `${name} (${index >= all.length - user.length ? 'environment' : (features[name] ?? 'spec')})`;
+    });
+  if (added.length === 0) return [];
+  const message = `besides container, the environment of PID 1 has ${added.join(', ')}`;
+  return [{ code: 'environment', outcome: 'done', message }];
+}
+
 /** A second bolt: every descriptor the child has was opened or received close-on-exec. */
 const closeOnExec: Step = {
   ...init('fds', 'close everything above 2 at exec', { op: 'close_on_exec', from: 3 }),
@@ -50,7 +69,7 @@ export function runningSteps(
 ): { steps: Step[]; notices: PlanNotice[] } {
   const limits = limitsOfInit(spec, facts);
   const security = securitySteps(spec, facts);
-  const notices = [...limits.notices, ...security.notices];
+  const notices = [...environmentNotice(spec), ...limits.notices, ...security.notices];
   const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
   const steps: Step[] = [
     ...limits.steps,

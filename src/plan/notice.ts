@@ -6,6 +6,7 @@ export const NOTICE_CODES = [
   'capability-missing',
   'device-degraded',
   'device-policy-none',
+  'environment',
   'oom-late',
   'rlimit-capped',
   'rootfs-not-empty',

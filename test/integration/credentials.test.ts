@@ -54,6 +54,30 @@ describe.each(MODES)('%s', mode => {
   });
 });
 
+test('ENV-52: the report lists every variable that a feature added, and no other is there', async () => {
+  const script = 'tr "\\0" "\\n" </proc/1/environ | cut -d= -f1';
+  const spec = {
+    credentials: { key: 'x' },
+    machineId: 'env',
+    ready: 'notify',
+    environment: { LANG: 'C.UTF-8' },
+  } as const;
+  const { lines, container } = await rig.run({ ...spec, script });
+  const entry = container.report().entries.find(({ code }) => code === 'environment');
+  expect(entry?.outcome).toBe('done');
+  const listed = [...(entry?.why ?? '').matchAll(/(\w+) \((\w+)\)/g)].map(([, name, field]) => [name, field]);
+  expect(Object.fromEntries(listed)).toEqual({
+    container_uuid: 'machineId',
+    NOTIFY_SOCKET: 'ready',
+    CREDENTIALS_DIRECTORY: 'credentials',
+    LANG: 'environment',
+  });
+  expect(lines.sort()).toEqual(['container', ...listed.map(([name]) => name)].sort());
+  const plain = await rig.run({ script });
+  expect(plain.lines).toEqual(['container']);
+  expect(plain.container.report().entries.filter(({ code }) => code === 'environment')).toEqual([]);
+});
+
 test('HST-18: a value shows in no error, and a start that fails leaves nothing', async () => {
   const supervisor = await rig.open({ faults: { 'mounting.credentials.mount': 12 } });
   const container = await rig.create({ supervisor, credentials });
