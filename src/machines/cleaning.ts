@@ -1,6 +1,6 @@
 /** PID 1 is gone: the teardown, on the way to `stopped` or `failed`, or by reboot to the next life. */
 import { asCaissonError, CaissonError } from '../spec/errors.js';
-import { type ContainerContext, comesBack } from './intent.js';
+import type { ContainerContext } from './intent.js';
 import { type Because, base, entered, remember } from './setup.js';
 
 function cleanupFailed(thrown: unknown): Because {
@@ -14,9 +14,13 @@ function cleanupFailed(thrown: unknown): Because {
 }
 
 function teardownInput({ context }: { context: ContainerContext }) {
-  const target = comesBack(context) ? ('reboot' as const) : ('stop' as const);
-  // Both states that tear down are entered only with an exit on record.
-  return { port: context.port, exit: context.exit!, target };
+  // Both states that tear down are entered only with an exit on record, and aim first.
+  return { port: context.port, exit: context.exit!, target: context.target! };
+}
+
+/** Once more, now for good: it is harmless to repeat. */
+function again(target: '#rebooting' | '#stopping.cleaning') {
+  return { guard: 'calledOff', target, reenter: true } as const;
 }
 
 const cleanup = {
@@ -27,10 +31,12 @@ const cleanup = {
 
 /** The part of `stopping` in which nothing more can be done to PID 1. */
 export const cleaning = base.createStateConfig({
+  entry: 'aimTeardown',
   on: { STOP: remember, KILL: remember },
   invoke: {
     ...cleanup,
     onDone: [
+      again('#stopping.cleaning'),
       { guard: 'endedBadly', target: '#failed', actions: { type: 'because', params: { reason: 'exit' } } },
       { target: '#stopped', actions: ['becauseWanted', 'wantRestart'] },
     ],
@@ -43,11 +49,12 @@ export const cleaning = base.createStateConfig({
 
 export const rebooting = base.createStateConfig({
   id: 'rebooting',
-  entry: entered('rebooting'),
+  entry: ['aimTeardown', entered('rebooting')],
   on: { STOP: remember, KILL: remember },
   invoke: {
     ...cleanup,
     onDone: [
+      again('#rebooting'),
       { guard: 'stopWanted', target: '#stopped', actions: 'becauseWanted' },
       { target: '#creating', actions: 'beginAgain' },
     ],

@@ -1,7 +1,7 @@
 /** Events and memory of the container machine, and the pure rules of which request may follow which. */
 import type { CaissonError } from '../spec/errors.js';
 import { type ExitStatus, isFailure } from './exit.js';
-import type { ContainerPort } from './port.js';
+import type { ContainerPort, TeardownTarget } from './port.js';
 import type { Initiator, Reason, StateName } from './states.js';
 
 export interface Command {
@@ -76,6 +76,8 @@ export interface ContainerContext {
   /** How often the container came back by a reboot (LIF-41). */
   readonly restartCount: number;
   readonly restartWanted: boolean;
+  /** What the teardown under way, or the last one, was told comes next. */
+  readonly target: TeardownTarget | undefined;
 }
 
 export function initialContext(input: ContainerInput, at: StateName = 'stopped'): ContainerContext {
@@ -92,6 +94,7 @@ export function initialContext(input: ContainerInput, at: StateName = 'stopped')
     error: undefined,
     restartCount: input.restartCount ?? 0,
     restartWanted: false,
+    target: undefined,
   };
 }
 

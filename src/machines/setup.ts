@@ -49,6 +49,7 @@ function newLife(context: ContainerContext) {
     // A start that makes up for a reboot by force counts as the reboot it was asked to be.
     restartCount: context.restartCount + (context.restartWanted ? 1 : 0),
     restartWanted: false,
+    target: undefined,
   };
 }
 
@@ -94,6 +95,8 @@ export const base = setup({
     exitedToReboot: ({ context }) => context.exit?.kind === 'reboot',
     asksReboot: ({ event }) => event.type === 'EXIT' && event.exit.kind === 'reboot',
     endedBadly: ({ context }) => endedBadly(context),
+    /** A teardown has kept what a reboot keeps, but the reboot has been called off meanwhile. */
+    calledOff: ({ context }) => context.target === 'reboot' && !comesBack(context),
     /** A thaw has failed, but `frozen` is no place to go back to: PID 1 is gone, or about to be killed anyway. */
     mustLeaveFrozen: ({ context }) => context.exit !== undefined || killsAtOnce(context),
   },
@@ -142,6 +145,9 @@ export const base = setup({
     ),
     /** What ends PID 1 from now on is its own doing: our signal has not reached it. */
     leaveToGuest: assign({ initiator: 'guest' }),
+    aimTeardown: assign(({ context }) => ({
+      target: comesBack(context) ? ('reboot' as const) : ('stop' as const),
+    })),
     markForced: assign({ forced: true }),
     wantRestart: assign(({ context }) => ({ restartWanted: comesBack(context) })),
     recordError: assign((_, params: { readonly error: unknown }) => ({ error: asCaissonError(params.error) })),

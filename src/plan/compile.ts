@@ -14,7 +14,8 @@ import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { kernelMounts } from './mounts.js';
 import { NOTIFY } from './notify.js';
-import { privateTree, rootfsChecks, rootfsDetachOld, rootfsMount, rootfsPivot } from './rootfs.js';
+import { privateTree, rootfsDetachOld, rootfsPivot } from './rootfs.js';
+import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
 import { runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
 
@@ -22,6 +23,8 @@ import type { HostStep, Plan, Step } from './step.js';
 export interface Assigned {
   /** Where its volatile parts live on the host. */
   readonly runDir: string;
+  /** Its own directory in the state directory, for what it keeps. */
+  readonly dir: string;
   /** Its uuid, for an image that has no machine id. */
   readonly uuid: string;
 }
@@ -61,7 +64,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...launchSteps(spec, facts, birthCgroup(facts, cgroups)),
     ...scopeSetup(spec, facts, cgroups),
     ...cgroupJoin(facts, cgroups),
-    ...rootfsMount(spec, facts, assigned.runDir),
+    ...rootfsMount(spec, facts, assigned),
     ...coversMake(spec),
     identityStep(),
     ...privateTree(),

@@ -83,3 +83,16 @@ export function compileRelease(facts: HostFacts, runDir: string): Plan {
     exports: [],
   };
 }
+
+/** Removes a tree of the state directory; fine when there is none. */
+export function compileDiscard(path: string): Plan {
+  const step: HostStep = {
+    id: 'discard',
+    phase: 'prepare',
+    executor: 'host',
+    label: `remove ${path}`,
+    action: { op: 'rmtree', path },
+    tolerate: [{ errno: 'ENOENT', why: 'there is nothing' }],
+  };
+  return { container: '', steps: [step], notices: [], exports: [] };
+}

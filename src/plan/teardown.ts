@@ -2,10 +2,10 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { cgroupDirectories, cgroupPaths } from './cgroups.js';
-import type { Assigned } from './compile.js';
 import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { NOTIFY } from './notify.js';
+import { ephemeralLayer, type Places } from './rootfs-layer.js';
 import { incomingDirectory } from './run-host.js';
 import { SYSTEMD_TIMEOUT_MS } from './scope.js';
 import type { HostAction, HostStep, Plan, Tolerance } from './step.js';
@@ -19,7 +19,13 @@ function step(id: string, label: string, action: HostAction): HostStep {
   return { id: `teardown.${id}`, phase: 'teardown', executor: 'host', label, action, tolerate: [GONE] };
 }
 
-export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): Plan {
+/** @param keep the container comes back at once: what it finds again after a reboot stays (LIF-41). */
+export function compileTeardown(
+  spec: ContainerSpec,
+  facts: HostFacts,
+  paths: Pick<Places, 'runDir'>,
+  keep = false,
+): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const steps: HostStep[] = [
     step('close', 'close PID 1, both ends of its console, its kernel log and its notify socket', {
@@ -46,8 +52,8 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pi
             timeoutMs: SYSTEMD_TIMEOUT_MS,
           }),
         ]),
-    ...(spec.rootfs.overlay === 'ephemeral'
-      ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: `${paths.runDir}/overlay` })]
+    ...(spec.rootfs.overlay === 'ephemeral' && !keep
+      ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: ephemeralLayer(paths) })]
       : []),
     step('incoming', "remove the host's side of /run/host/incoming", {
       op: 'rmdir',
@@ -60,10 +66,11 @@ export function compileTeardown(spec: ContainerSpec, facts: HostFacts, paths: Pi
 }
 
 /** Paths that a life leaves on the host when it has not been cleaned up. */
-export function traces(spec: ContainerSpec, facts: HostFacts, paths: Pick<Assigned, 'runDir'>): string[] {
+export function traces(spec: ContainerSpec, facts: HostFacts, paths: Pick<Places, 'runDir'>): string[] {
   const cgroups = cgroupPaths(spec, facts);
   const scope = cgroups.scope === null ? [] : [cgroups.scope.path];
-  return [paths.runDir, ...cgroupDirectories(cgroups), ...scope];
+  const layer = spec.rootfs.overlay === 'ephemeral' ? [ephemeralLayer(paths)] : [];
+  return [paths.runDir, ...layer, ...cgroupDirectories(cgroups), ...scope];
 }
 
 /** Files that count OOM kills of this container; the first that exists is right. */

@@ -4,6 +4,7 @@ import { CaissonError } from './errors.js';
 import type { InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
+import type { OverlayKind } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
 
 export interface IdMap {
@@ -17,7 +18,7 @@ export interface ContainerSpec {
   readonly rootfs: {
     readonly path: string;
     readonly createMissing: boolean;
-    readonly overlay: 'none' | 'ephemeral';
+    readonly overlay: OverlayKind;
     readonly allowSharedSuperblock: boolean;
   };
   readonly init: string;

@@ -13,10 +13,20 @@ function uuidOf(storeId: string, name: string, created: number): string {
   return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-/** @param created ms since the epoch, as recorded. */
-export function assignedTo(spec: ContainerSpec, place: { runDir: string; storeId: string; created: number }): Assigned {
+export interface Place {
+  /** Real path of the state directory. */
+  readonly stateDir: string;
+  /** Volatile directory of all containers. */
+  readonly runDir: string;
+  readonly storeId: string;
+  /** ms since the epoch, as recorded. */
+  readonly created: number;
+}
+
+export function assignedTo(spec: ContainerSpec, place: Place): Assigned {
   return {
     runDir: join(place.runDir, spec.name),
+    dir: join(place.stateDir, spec.name),
     uuid: spec.uuid ?? uuidOf(place.storeId, spec.name, place.created),
   };
 }

@@ -1,7 +1,7 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
 
 import type { ExitStatus } from '../machines/exit.js';
-import type { ContainerPort, SignalOutcome, SignalPurpose } from '../machines/port.js';
+import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import { NOTIFY } from '../plan/notify.js';
@@ -123,10 +123,10 @@ export class Executor implements ContainerPort {
     if (pidfd !== undefined) sendSignal(pidfd, SIGKILL);
   }
 
-  async teardown(): Promise<void> {
+  async teardown(_exit?: ExitStatus, target: TeardownTarget = 'stop'): Promise<void> {
     this.unclean = true;
     this.release();
-    const plan = compileTeardown(this.spec, this.host.facts, this.assigned);
+    const plan = compileTeardown(this.spec, this.host.facts, this.assigned, target === 'reboot');
     const { registers } = this;
     this.registers = {};
     const result = await this.perform(plan, registers, 'best-effort');

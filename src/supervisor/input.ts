@@ -1,13 +1,14 @@
 /** What a caller gives `create`: a spec, or one that names a template in place of its rootfs. */
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
+import type { OverlayKind } from '../spec/schema/rootfs.js';
 import type { ContainerSpecInput } from '../spec/schema.js';
 import { isTemplate, TEMPLATES, type TemplateName, templateDefaults } from './templates.js';
 
 export type TemplateInput = Omit<ContainerSpecInput, 'rootfs'> & {
   readonly template: TemplateName;
   /** As `rootfs.overlay`, for a rootfs made from a template. */
-  readonly overlay?: 'none' | 'ephemeral';
+  readonly overlay?: OverlayKind;
 };
 export type CreateInput = ContainerSpecInput | TemplateInput;
 

@@ -20,7 +20,12 @@ export async function planFor(input: CreateInput, stateDir: string): Promise<Pla
   const id = storeId(dir);
   const pool = new WorkerPool({ threads: 1 });
   try {
-    const assigned = assignedTo(spec, { runDir: `/run/caisson/${id}`, storeId: id, created: Date.now() });
+    const assigned = assignedTo(spec, {
+      stateDir: dir,
+      runDir: `/run/caisson/${id}`,
+      storeId: id,
+      created: Date.now(),
+    });
     return compile(spec, await pool.facts(`caisson-${id}`), assigned);
   } finally {
     await pool.close();

@@ -56,6 +56,9 @@ export function storeId(dir: string): string {
 }
 
 const RECORD = 'container.json';
+/** Removes a tree, one that a payload has written too; fine when there is none. */
+export type Discard = (path: string) => Promise<void>;
+
 /** Directories being made or removed: a container's name cannot begin with a dot. */
 const UNFINISHED = '.unfinished-';
 
@@ -76,8 +79,8 @@ export class Store {
   }
 
   /** Every container recorded; torn or foreign records are set aside as `container.json.bad` and told about. */
-  async load(): Promise<{ containers: StoredContainer[]; setAside: CaissonError[] }> {
-    await this.sweep();
+  async load(discard: Discard): Promise<{ containers: StoredContainer[]; setAside: CaissonError[] }> {
+    await this.sweep(discard);
     const containers: StoredContainer[] = [];
     const setAside: CaissonError[] = [];
     for (const entry of await readdir(this.dir, { withFileTypes: true })) {
@@ -130,16 +133,16 @@ export class Store {
   }
 
   /** Removes a container's directory, for good with the first step: a crash in between does not bring it back. */
-  async remove(name: string): Promise<void> {
+  async remove(name: string, discard: Discard): Promise<void> {
     const doomed = join(this.dir, `${UNFINISHED}${name}`);
-    await rm(doomed, { recursive: true, force: true });
+    await discard(doomed);
     await rename(this.directoryOf(name), doomed);
-    await rm(doomed, { recursive: true, force: true });
+    await discard(doomed);
   }
 
-  private async sweep(): Promise<void> {
+  private async sweep(discard: Discard): Promise<void> {
     for (const entry of await readdir(this.dir)) {
-      if (entry.startsWith(UNFINISHED)) await rm(join(this.dir, entry), { recursive: true, force: true });
+      if (entry.startsWith(UNFINISHED)) await discard(join(this.dir, entry));
     }
   }
 }

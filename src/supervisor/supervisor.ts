@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Assigned, compile } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
-import { compilePrepare, compileRelease } from '../plan/host.js';
+import { compileDiscard, compilePrepare, compileRelease } from '../plan/host.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
@@ -18,7 +18,7 @@ import { ArenaPool, type Host } from './host.js';
 import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
 import { lockState, type StateLock } from './lock.js';
-import { Store, type StoredContainer } from './store.js';
+import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
 
 export type { CreateInput } from './input.js';
@@ -174,7 +174,7 @@ export class Supervisor implements AsyncDisposable {
     container.custody.retire(true);
     try {
       await container.custody.tidy();
-      await this.store.remove(name);
+      await this.store.remove(name, this.discard);
     } catch (error) {
       container.custody.retire(false);
       throw error;
@@ -213,7 +213,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private async load(): Promise<void> {
-    const { containers, setAside } = await this.store.load();
+    const { containers, setAside } = await this.store.load(this.discard);
     for (const error of setAside) this.tellSetAside(error);
     for (const stored of containers) {
       try {
@@ -239,7 +239,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private assign(spec: ContainerSpec, created: number): Assigned {
-    return assignedTo(spec, { runDir: this.host.runDir, storeId: this.store.id, created });
+    return assignedTo(spec, { stateDir: this.store.dir, runDir: this.host.runDir, storeId: this.store.id, created });
   }
 
   private restore(stored: StoredContainer): void {
@@ -265,6 +265,8 @@ export class Supervisor implements AsyncDisposable {
     }
     await container.custody.sweep();
   }
+
+  private readonly discard: Discard = path => this.perform(compileDiscard(path));
 
   private async perform(plan: Plan): Promise<void> {
     const result = await this.host.pool.execute({

@@ -66,8 +66,14 @@ export class Arena {
     return this.address + offset;
   }
 
-  /** Copies `text` as a NUL-terminated UTF-8 string. */
-  cstring(text: string): number {
+  /** Copies `text` as a NUL-terminated string: UTF-8, or the bytes as they are, since a name need not be UTF-8. */
+  cstring(text: string | Uint8Array): number {
+    if (typeof text !== 'string') {
+      if (text.includes(0)) throw new RangeError('a string for the kernel must not contain NUL');
+      const copied = this.alloc(text.length + 1, 1);
+      this.bytes.set(text, copied - this.address);
+      return copied;
+    }
     if (text.includes('\0')) throw new RangeError('a string for the kernel must not contain NUL');
     const length = Buffer.byteLength(text);
     const address = this.alloc(length + 1, 1);

@@ -23,7 +23,9 @@ async function refused(mode: Mode, path: string, code: ErrorCode, createMissing 
   await expect(container.start()).rejects.toMatchObject({ code });
   expect(container.state).toBe('failed');
   const error = container.error as CaissonError;
-  expect(error).toMatchObject({ code, field: 'rootfs', step: { phase: 'creating', executor: 'host' } });
+  // Mount points are made in the overlay, which is there only later.
+  const phase = createMissing ? 'mounting' : 'creating';
+  expect(error).toMatchObject({ code, field: 'rootfs', step: { phase, executor: 'host' } });
   expect(error.message).toContain(path);
   expect(error.hint, 'an error says what to do').toBeTruthy();
   await rig.expectNothingLeft();
@@ -89,20 +91,28 @@ describe.each(MODES)('%s', mode => {
     });
   });
 
-  test('ENV-03: createMissing makes absent mount points with mode 0755, whatever the umask', async () => {
-    const tree = rig.tree();
-    for (const name of MOUNT_POINTS) rmSync(join(tree, name), { recursive: true });
-    const umask = process.umask(0o077);
-    try {
-      const spec = { mode, rootfs: { path: tree, overlay: 'ephemeral' as const, createMissing: true } };
-      const { lines, end } = await rig.run({ ...spec, script: 'ls -1d /dev/null /proc/self /sys/class' });
-      expect(lines).toEqual(['/dev/null', '/proc/self', '/sys/class']);
-      expect(end).toMatchObject({ state: 'stopped', exit: { kind: 'exit', status: 0 } });
-    } finally {
-      process.umask(umask);
-    }
-    for (const name of MOUNT_POINTS) expect(statSync(join(tree, name)).mode & 0o7777, name).toBe(0o755);
-  });
+  test.each(['none', 'ephemeral'] as const)(
+    'ENV-03: createMissing makes absent mount points with mode 0755, whatever the umask: overlay %s',
+    async overlay => {
+      const tree = rig.tree();
+      for (const name of MOUNT_POINTS) rmSync(join(tree, name), { recursive: true });
+      const umask = process.umask(0o077);
+      try {
+        const spec = { mode, rootfs: { path: tree, overlay, createMissing: true, allowSharedSuperblock: true } };
+        const { lines, end } = await rig.run({
+          ...spec,
+          script: 'ls -1d /dev/null /proc/self /sys/class; cat /proc/self/mountinfo | grep -c " /dev "',
+        });
+        expect(lines).toEqual(['/dev/null', '/proc/self', '/sys/class', '1']);
+        expect(end).toMatchObject({ state: 'stopped', exit: { kind: 'exit', status: 0 } });
+      } finally {
+        process.umask(umask);
+      }
+      // Below an overlay the tree is only read.
+      const made = MOUNT_POINTS.map(name => statSync(join(tree, name), { throwIfNoEntry: false })?.mode);
+      expect(made).toEqual(MOUNT_POINTS.map(() => (overlay === 'none' ? 0o40755 : undefined)));
+    },
+  );
 
   test('ENV-04: content below a mount point is no error but a notice, and stays', async () => {
     const tree = rig.tree();

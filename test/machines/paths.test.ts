@@ -59,8 +59,8 @@ function worldEvents(snapshot: ContainerSnapshot): WorldEvent[] {
 
 /** What of a snapshot decides about its future; the rest of the context only grows or is told. */
 function modelKey({ value, context }: ContainerSnapshot): string {
-  const { intent, force, timeoutMs, exit, restartWanted } = context;
-  return [flatten(value), intent, force, timeoutMs, exit?.kind, restartWanted].join(' ');
+  const { intent, force, timeoutMs, exit, restartWanted, target } = context;
+  return [flatten(value), intent, force, timeoutMs, exit?.kind, restartWanted, target].join(' ');
 }
 
 const OPTIONS = {

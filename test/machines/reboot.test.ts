@@ -65,6 +65,10 @@ describe('LIF-41: a guest reboot', () => {
     await rig.exit(EXIT_REBOOT);
     await rig.send(event);
     await rig.ok('teardown');
+    // What the first has kept for the next life is removed now.
+    expect(rig.last).toMatchObject({ to: 'rebooting' });
+    expect(rig.port.log.at(-1)).toBe('teardown:reboot:stop');
+    await rig.ok('teardown');
     expect(rig.last).toMatchObject({ from: 'rebooting', to: 'stopped', reason, initiator: 'api' });
     expect(rig.context.restartCount).toBe(0);
     rig.check();
@@ -269,6 +273,8 @@ describe('LIF-31: reboot({force})', () => {
     const rig = await rebootSent();
     await rig.exit(EXIT_0);
     await rig.send(STOP);
+    await rig.ok('teardown');
+    expect(rig.port.log.at(-1)).toBe('teardown:exit:stop');
     await rig.ok('teardown');
     expect(rig.last).toMatchObject({ to: 'stopped', reason: 'stop' });
     expect(rig.context.restartWanted).toBe(false);

@@ -24,7 +24,7 @@ export const specInput = fc
           {
             path: fc.constant('/srv/web'),
             createMissing: fc.boolean(),
-            overlay: fc.constantFrom('none', 'ephemeral'),
+            overlay: fc.constantFrom('none', 'ephemeral', 'persistent'),
             allowSharedSuperblock: fc.boolean(),
           },
           { requiredKeys: ['path'] },

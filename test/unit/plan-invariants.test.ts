@@ -19,7 +19,7 @@ import { CaissonError } from '#src/spec/errors.js';
 import { CLONE, MOUNT_ATTR, MS, O, UMOUNT } from '#src/syscalls/abi/constants.js';
 import { HOSTS, PURE_V2 } from '../lib/facts.js';
 import { hostFacts, specInput } from './arbitraries.js';
-import { deepFreeze, hostStepOf, planOf, privileged, RANGE, RUN_DIR, UUID, unprivileged } from './kit.js';
+import { DIR, deepFreeze, hostStepOf, planOf, privileged, RANGE, RUN_DIR, UUID, unprivileged } from './kit.js';
 
 /** The plan, or undefined where this host refuses this spec; any other error is a failure of the test. */
 function tryPlan(spec: ContainerSpec, facts: HostFacts): Plan | undefined {
@@ -150,7 +150,7 @@ describe('registers', () => {
     forEveryPlan(plan => {
       const live = new Set<string>();
       for (const { action } of hostSteps(plan)) {
-        for (const register of savedRegisters(action)) if (!register.startsWith('text:')) live.add(register);
+        for (const register of savedRegisters(action)) if (!/^(text|is):/.test(register)) live.add(register);
         if (action.op === 'close') for (const register of action.registers) live.delete(register);
         if (action.op === 'sync.close') live.delete(action.sync);
       }
@@ -204,6 +204,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'rootfs.open': DESCRIPTOR,
   'rootfs.check': 'looks only; with createMissing it makes mount points the user asked for and wants to keep',
   'rootfs.clone': DESCRIPTOR,
+  'layer.make': 'undo',
   'rootfs.overlay': `${DESCRIPTOR}; its directories lie in one that a step before it made`,
   open: DESCRIPTOR,
   'bind.open': DESCRIPTOR,
@@ -250,7 +251,9 @@ describe('undo', () => {
     forEveryPlan(plan => {
       for (const { id, action, undo } of hostSteps(plan)) {
         expect(Object.keys(UNDO_OF), `${id}: is ${action.op} to be undone?`).toContain(action.op);
-        expect(undo !== undefined, id).toBe(UNDO_OF[action.op] === 'undo' && !RESTORES.has(id));
+        // A layer that is to be kept is the container's, whatever becomes of the start.
+        const kept = action.op === 'layer.make' && action.path.startsWith(DIR);
+        expect(undo !== undefined, id).toBe(UNDO_OF[action.op] === 'undo' && !RESTORES.has(id) && !kept);
       }
     });
   });
@@ -275,7 +278,7 @@ describe('undo', () => {
           expect(undo, id).toEqual({ op: 'kill', pidfd: action.save.pidfd });
           continue;
         }
-        if (action.op !== 'mkdir' && action.op !== 'record')
+        if (action.op !== 'mkdir' && action.op !== 'record' && action.op !== 'layer.make')
           throw new Error(`${id}: what does undoing ${action.op} mean?`);
         const removal = action.op === 'record' ? ['unlink'] : ['rmdir', 'rmtree', 'cgroup.remove'];
         expect(removal, id).toContain(undo.op);
@@ -300,8 +303,8 @@ describe('undo', () => {
     const plan = planOf(privileged(), PURE_V2);
     const dir = hostStepOf(plan, 'mounting.overlay.dir');
     const overlay = hostStepOf(plan, 'mounting.rootfs.overlay');
-    expect(dir.undo).toEqual({ op: 'rmtree', path: `${RUN_DIR}/overlay` });
-    expect(overlay.action).toMatchObject({ scratch: `${RUN_DIR}/overlay` });
+    expect(dir.undo).toEqual({ op: 'rmtree', path: `${RUN_DIR}.overlay` });
+    expect(overlay.action).toMatchObject({ layer: `${RUN_DIR}.overlay` });
     expect(plan.steps.indexOf(dir)).toBeLessThan(plan.steps.indexOf(overlay));
   });
 
@@ -341,7 +344,7 @@ describe('compile is a pure function', () => {
         expect(second).toEqual(first);
         expect({ spec, facts }).toEqual(before);
         if (first === undefined) return;
-        expect(compile(spec, facts, { runDir: RUN_DIR, uuid: UUID })).toEqual(first);
+        expect(compile(spec, facts, { runDir: RUN_DIR, dir: DIR, uuid: UUID })).toEqual(first);
         compileTeardown(spec, facts, { runDir: RUN_DIR });
       }),
       { numRuns: 100 },

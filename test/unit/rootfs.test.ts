@@ -50,6 +50,7 @@ describe('ENV-01 to ENV-06 checks', () => {
         init: '/usr/bin/init',
         createMissing: false,
         owner: null,
+        giveTo: null,
       },
     ]);
     expect(actions(plan, 'rootfs.clone')[0]).toMatchObject({ dir: 'fd:rootfs.dir' });
@@ -92,7 +93,7 @@ describe('ownership', () => {
       {
         op: 'rootfs.overlay',
         lower: 'fd:rootfs.lower',
-        scratch: `${RUN_DIR}/overlay`,
+        layer: `${RUN_DIR}.overlay`,
         owner: 1_000_000,
         attached: false,
         save: 'fd:rootfs',

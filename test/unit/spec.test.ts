@@ -264,7 +264,7 @@ describe('wrong types', () => {
     [
       'rootfs.overlay',
       'word',
-      /must be none or ephemeral/,
+      /must be none, ephemeral or persistent/,
       overlay => ({ ...MINIMAL, rootfs: { path: '/r', overlay } }),
     ],
     ['rootfs.path', 'path', /must be a string/, path => ({ ...MINIMAL, rootfs: { path } })],

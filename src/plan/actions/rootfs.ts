@@ -9,13 +9,18 @@ export type RootfsAction =
       readonly path: string;
       readonly init: string;
       readonly createMissing: boolean;
+      /** Host id that the tree must belong to, where owners cannot be mapped. */
       readonly owner: number | null;
+      /** Host id that is given what is made. */
+      readonly giveTo: number | null;
     }
+  /** The directory of an overlay's upper layer; `save` is filled when it was there before. */
+  | { readonly op: 'layer.make'; readonly path: string; readonly save: Register }
   | { readonly op: 'rootfs.clone'; readonly dir: Register; readonly save: Register }
   | {
       readonly op: 'rootfs.overlay';
       readonly lower: Register;
-      readonly scratch: string;
+      readonly layer: string;
       readonly owner: number;
       /** The lower mount has to be attached somewhere while the overlay is made. */
       readonly attached: boolean;

@@ -2,12 +2,15 @@
 import * as v from 'valibot';
 import { absolutePath, flag, isRecord, object } from './values.js';
 
+export const OVERLAYS = ['none', 'ephemeral', 'persistent'] as const;
+export type OverlayKind = (typeof OVERLAYS)[number];
+
 const rootfs = object({
   path: absolutePath,
   /** Make missing /dev, /proc, /sys in the rootfs instead of refusing (ENV-03). */
   createMissing: v.optional(flag),
-  /** `ephemeral`: changes go to a layer that is thrown away at each stop. */
-  overlay: v.optional(v.picklist(['none', 'ephemeral'], 'must be none or ephemeral')),
+  /** Changes go to a layer on top: `ephemeral` is thrown away at each stop, `persistent` when the container is removed. */
+  overlay: v.optional(v.picklist(OVERLAYS, 'must be none, ephemeral or persistent')),
   /** A privileged container on a plain directory can remount the host's file system read-only (ENV-70): say so. */
   allowSharedSuperblock: v.optional(flag),
 });

@@ -6,7 +6,7 @@ import { CHILD_ACTIONS } from './child-actions.js';
 import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
-import { ROOTFS_ACTIONS } from './rootfs-actions.js';
+import { ROOTFS_ACTIONS } from './rootfs/actions.js';
 import { SCOPE_ACTIONS } from './scope-actions.js';
 import { SECRET_ACTIONS } from './secret-actions.js';
 import { TREE_ACTIONS } from './tree-actions.js';

@@ -1,9 +1,10 @@
 /** Executors of the actions on files of the host. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { FileAction } from '../../plan/actions/files.js';
 import { AT, flagsOf, O } from '../../syscalls/abi/constants.js';
 import { chownat, close, duplicate, mkdirat, openat, rmdir, unlink, writeFd, writeFile } from '../../syscalls/fs.js';
 import type { Executors } from './executors.js';
+import { removeTree } from './remove-tree.js';
 import { share, unshare } from './share.js';
 
 export const FILE_ACTIONS: Executors<FileAction> = {
@@ -12,8 +13,7 @@ export const FILE_ACTIONS: Executors<FileAction> = {
     mkdirSync(action.path, { recursive: true, mode: action.mode });
   },
   rmdir: action => rmdir(action.path),
-  // Node's rm never follows a symlink, and the payload that could swap one in is dead.
-  rmtree: action => rmSync(action.path, { recursive: true, force: true }),
+  rmtree: action => removeTree(action.path),
   open: (action, context) => context.set(action.save, openat(AT.AT_FDCWD, action.path, flagsOf(O, action.flags))),
   close: (action, context) => {
     for (const register of action.registers) {

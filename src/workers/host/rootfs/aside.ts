@@ -1,8 +1,8 @@
 /** A moment in a mount namespace of this thread's own: what is mounted there is seen by nobody, and goes with it. */
-import { AT, CLONE, MS, O } from '../../syscalls/abi/constants.js';
-import { scratch } from '../../syscalls/arena.js';
-import { close, openat } from '../../syscalls/fs.js';
-import { syscall } from '../../syscalls/libc.js';
+import { AT, CLONE, MS, O } from '../../../syscalls/abi/constants.js';
+import { scratch } from '../../../syscalls/arena.js';
+import { close, openat } from '../../../syscalls/fs.js';
+import { syscall } from '../../../syscalls/libc.js';
 
 /**
  * Calls `work` in a private copy of this thread's mount namespace. Only for threads with an fs_struct of their own

@@ -3,9 +3,9 @@
  * loader. Until its exec PID 1 is a copy of our process, and /proc/self/exe is the host's Node: an image that leads
  * there (the class of CVE-2019-5736) gets hold of a program of the host.
  */
-import { O, RESOLVE, S_IFLNK, S_IFMT, S_IFREG } from '../../syscalls/abi/constants.js';
-import { close, openat2, readAt, readLinkFd, statFd } from '../../syscalls/fs.js';
-import { SyscallError } from '../../syscalls/libc.js';
+import { O, RESOLVE, S_IFLNK, S_IFMT, S_IFREG } from '../../../syscalls/abi/constants.js';
+import { close, openat2, readAt, readLinkFd, statFd } from '../../../syscalls/fs.js';
+import { SyscallError } from '../../../syscalls/libc.js';
 
 /** Directories that hold something else by the time of the exec: what the image has there proves nothing. */
 const COVERED = new Set(['dev', 'proc', 'sys']);
