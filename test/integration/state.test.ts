@@ -33,7 +33,7 @@ const BAD: [what: string, change: Record<string, unknown>, field: string | RegEx
   ['a rootfs with NUL', { rootfs: '/a\0b' }, 'rootfs'],
   ['a rootfs that is a list', { rootfs: ['/'] }, 'rootfs'],
   ['a rootfs path of 5000 characters', { rootfs: { path: `/${'x'.repeat(5000)}` } }, 'rootfs.path'],
-  ['an overlay of another kind', { rootfs: { path: '/x', overlay: 'persistent' } }, 'rootfs.overlay'],
+  ['an overlay of another kind', { rootfs: { path: '/x', overlay: 'shared' } }, 'rootfs.overlay'],
   ['a relative init', { init: 'sbin/init' }, 'init'],
   ['args that are a string', { args: '-c' }, 'args'],
   ['an argument with NUL', { args: ['a\0b'] }, 'args.0'],
