@@ -177,11 +177,10 @@ describe.each(MODES)('%s', mode => {
     }
     const read = (controller: string, one: string, two: string): number => {
       const hierarchy = facts().v1.find(({ controllers }) => controllers.includes(controller));
-      const { prefix, v2: unified } = facts();
       const path =
         hierarchy === undefined
-          ? join(unified?.base ?? '', prefix, container.name, two)
-          : join(hierarchy.base, prefix, container.name, one);
+          ? join(outerV2(rig.supervisor.facts, container.name) ?? '', two)
+          : join(hierarchy.base, facts().prefix, container.name, one);
       return Number(readFileSync(path, 'utf8'));
     };
     expect(read('memory', 'memory.limit_in_bytes', 'memory.max')).toBe(limits.memory);
