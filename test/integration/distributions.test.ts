@@ -60,6 +60,8 @@ describe.each(CASES)('%s, %s', (name, mode) => {
     await login(container);
     expect(await type(container, 'tty; echo $((6 * 7))', /42\r\n/)).toContain('/dev/console');
     await type(container, 'echo $((6 * 7)); sleep 1000', /42\r\n/);
+    // The shell needs a moment until it has made sleep the terminal's foreground.
+    await new Promise(resolve => setTimeout(resolve, 500));
     await container.console.write('\x03');
     // The shell answers, a thousand seconds before the sleep would have ended.
     await type(container, 'echo $((6 * 7))', /42\r\n/);
