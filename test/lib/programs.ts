@@ -216,6 +216,7 @@ int main(int argc, char **argv) {
   char text[256] = "";
   long got = syscall(SYS_keyctl, KEYCTL_DESCRIBE, (long)KEY_SPEC_SESSION_KEYRING, text, sizeof text - 1);
   printf("session %s\n", got < 0 ? strerrorname_np(errno) : text);
+  printf("id %ld\n", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, (long)KEY_SPEC_SESSION_KEYRING, 0L));
   printf("search %s\n", result(syscall(SYS_keyctl, KEYCTL_SEARCH, (long)KEY_SPEC_SESSION_KEYRING, "user", argv[2], 0L)));
   printf("request %s\n", result(syscall(SYS_request_key, "user", argv[2], 0L, 0L)));
   return 0;
