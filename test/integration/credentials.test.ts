@@ -2,6 +2,7 @@
 
 import { explain, explainJSON } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { sections } from '../lib/report.ts';
 import { MODES, useRig } from '../lib/rig.ts';
 
@@ -104,3 +105,15 @@ test('HST-18: what is no credential is refused by name', async () => {
     expect(error.message).not.toContain('secret?');
   }
 });
+
+test.each(['debian-12', 'debian-13'] as const)(
+  'HST-18: the systemd of %s lists and reads them, and calls them secure',
+  async name => {
+    const rootfs = { path: await image(name), overlay: 'ephemeral' as const };
+    const script = 'systemd-creds list --no-pager --no-legend; systemd-creds cat db.password';
+    const { lines } = await rig.run({ rootfs, credentials: { 'db.password': 'abc' }, script });
+    expect(lines[0]).toMatch(/^db\.password\s+secure\s+3B\s/);
+    expect(lines.at(-1)).toBe('abc');
+  },
+  IMAGE_TIMEOUT_MS,
+);
