@@ -10,6 +10,10 @@ export function openat(dir: number, path: string, flags: number, mode = 0): numb
   return fd;
 }
 
+const EAGAIN = -11;
+/** A path with `..` is refused while anything on the machine is renamed or mounted; each try takes microseconds. */
+const TRIES = 1000;
+
 /** openat2(2) with RESOLVE_ flags: the only way to open something inside a tree that is not ours. */
 export function openat2(dir: number, path: string, flags: number, resolve: number): number {
   const arena = scratch();
@@ -17,7 +21,8 @@ export function openat2(dir: number, path: string, flags: number, resolve: numbe
   const how = arena.alloc(24);
   arena.setU64(how, flags | O.O_CLOEXEC);
   arena.setU64(how + 16, resolve);
-  const fd = trySyscall('openat2', dir, text, how, 24);
+  let fd = trySyscall('openat2', dir, text, how, 24);
+  for (let again = 0; fd === EAGAIN && again < TRIES; again++) fd = trySyscall('openat2', dir, text, how, 24);
   if (fd < 0) throw new SyscallError('openat2', -fd, path);
   return fd;
 }
