@@ -6,10 +6,11 @@ import { birthCgroup, cgroupJoin } from './cgroup-join.js';
 import { cgroupMounts } from './cgroup-mounts.js';
 import { cgroupSetup, scopeSetup } from './cgroup-setup.js';
 import { cgroupPaths } from './cgroups.js';
-import { coversAttach, coversBind, coversMake, KERNEL_LOG } from './covers.js';
+import { coversAttach, coversBind, coversClose, coversMake, KERNEL_LOG } from './covers.js';
 import { devicePolicy } from './device-policy.js';
 import { deviceSteps } from './devices.js';
 import type { HostFacts } from './facts.js';
+import { hostPaths } from './host-paths.js';
 import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { kernelMounts } from './mounts.js';
@@ -48,6 +49,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   const lsm = confinement(spec, facts);
   const devices = deviceSteps(spec, facts);
   const running = runningSteps(spec, facts, assigned.runDir);
+  const optional = hostPaths(spec, facts);
   const runDirectory: HostStep = {
     id: 'creating.run',
     phase: 'creating',
@@ -73,8 +75,12 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...kernelMounts(spec),
     ...coversBind(spec),
     ...cgroupMounts(cgroups),
+    ...coversClose(),
+    ...optional.open,
     ...runHost(spec, assigned),
+    ...optional.attach,
     ...runHostSeal(spec),
+    optional.close,
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,

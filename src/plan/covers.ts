@@ -5,7 +5,7 @@
  * stays, and has no other path.
  */
 import type { ContainerSpec } from '../spec/container.js';
-import type { HostAction, HostStep, InitAction, InitStep, Step, Tolerance } from './step.js';
+import type { HostAction, HostStep, InitAction, InitStep, Tolerance } from './step.js';
 
 /** The descriptor that keeps the kernel log open for writing: a reader waits, and never sees an end. */
 export const KERNEL_LOG = 'fd:kmsg';
@@ -77,7 +77,7 @@ export function coversAttach(): InitStep[] {
 const MASKED = ['/proc/kcore', '/proc/kallsyms', '/proc/keys', '/proc/timer_list'];
 
 /** Once proc is mounted. A container that may nest hides nothing: a user namespace below it must see all of proc. */
-export function coversBind(spec: ContainerSpec): Step[] {
+export function coversBind(spec: ContainerSpec): InitStep[] {
   const cover = (id: string, label: string, source: string, target: string): InitStep =>
     init(id, label, { op: 'mount', source, target, fstype: null, flags: ['MS_BIND'] }, absent(target));
   return [
@@ -88,6 +88,10 @@ export function coversBind(spec: ContainerSpec): Step[] {
       ? []
       : MASKED.map(path => cover(`mask.${path.slice('/proc/'.length)}`, `${path} is empty`, 'empty', path))),
     init('covers.leave', 'back to the root file system', { op: 'fchdir', fd: 'fd:rootfs' }),
-    host('covers.close', 'close the descriptor of the covers', { op: 'close', registers: [COVERS] }),
   ];
+}
+
+/** A step of its own, not among those of the child: it would part them into two batches. */
+export function coversClose(): HostStep[] {
+  return [host('covers.close', 'close the descriptor of the covers', { op: 'close', registers: [COVERS] })];
 }

@@ -4,9 +4,12 @@ import { scratch } from './arena.js';
 import { close } from './fs.js';
 import { SyscallError, trySyscall } from './libc.js';
 
-/** A detached copy of the mount at `path` below `dir` (an empty path: `dir` itself), without what is mounted below it. */
-export function cloneTree(dir: number, path: string): number {
-  const flags = OPEN_TREE.OPEN_TREE_CLONE | OPEN_TREE.OPEN_TREE_CLOEXEC | (path === '' ? AT.AT_EMPTY_PATH : 0);
+/**
+ * A detached copy of the mount at `path` below `dir` (an empty path: `dir` itself), without what is mounted below it
+ * unless AT_RECURSIVE is asked for.
+ */
+export function cloneTree(dir: number, path: string, more = 0): number {
+  const flags = OPEN_TREE.OPEN_TREE_CLONE | OPEN_TREE.OPEN_TREE_CLOEXEC | (path === '' ? AT.AT_EMPTY_PATH : 0) | more;
   const fd = trySyscall('open_tree', dir, scratch().cstring(path), flags);
   if (fd < 0) throw new SyscallError('open_tree', -fd, path === '' ? `fd ${dir}` : path);
   return fd;
@@ -33,8 +36,6 @@ export function attachMount(mount: number, path: string): void {
   if (result < 0) throw new SyscallError('move_mount', -result, path);
 }
 
-const AT_RECURSIVE = 0x8000;
-
 /** Gives a detached tree flags, and severs it from the mounts it is a copy of (mount_setattr(2), Linux 5.12). */
 export function setAttributes(mount: number, attributes: number): void {
   const arena = scratch();
@@ -42,7 +43,7 @@ export function setAttributes(mount: number, attributes: number): void {
   const attr = arena.alloc(32);
   arena.setU64(attr, attributes);
   arena.setU64(attr + 16, MS.MS_PRIVATE);
-  const result = trySyscall('mount_setattr', mount, empty, AT.AT_EMPTY_PATH | AT_RECURSIVE, attr, 32);
+  const result = trySyscall('mount_setattr', mount, empty, AT.AT_EMPTY_PATH | AT.AT_RECURSIVE, attr, 32);
   if (result < 0) throw new SyscallError('mount_setattr', -result, `0x${attributes.toString(16)} MS_PRIVATE`);
 }
 

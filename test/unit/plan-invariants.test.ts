@@ -229,6 +229,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'tree.special': IN_TREE,
   'tree.write': IN_TREE,
   'bind.first': DESCRIPTOR,
+  'bind.tree': DESCRIPTOR,
   'machine-id.read': 'looks only',
   'tree.uuid': IN_TREE,
   'tree.open': DESCRIPTOR,

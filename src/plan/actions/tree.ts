@@ -106,5 +106,12 @@ export type TreeAction =
       readonly gid: number;
       readonly save: Register;
     }
+  /** A detached copy of a path with everything mounted below it, severed from the host's, with flags of its own. */
+  | {
+      readonly op: 'bind.tree';
+      readonly path: string;
+      readonly attributes: readonly string[];
+      readonly save: Register;
+    }
   /** A detached copy of the first of `paths` that exists. */
   | { readonly op: 'bind.first'; readonly paths: readonly string[]; readonly save: Register };

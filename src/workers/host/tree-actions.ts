@@ -15,7 +15,7 @@ import {
 import { bindDatagram } from '../../syscalls/datagram.js';
 import { chownat, close, deviceNumber, mkdirat, mknodat, openat, symlinkat, writeFd } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
-import { cloneTree, newMount } from '../../syscalls/mount.js';
+import { cloneTree, newMount, setAttributes } from '../../syscalls/mount.js';
 import { openPty } from '../../syscalls/pty.js';
 import type { Executors } from './executors.js';
 
@@ -63,6 +63,16 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
     context.set(action.save, openat(context.get(action.dir), action.path, flagsOf(O, action.flags) | O.O_NOFOLLOW)),
   'notify.bind': (action, context) =>
     context.set(action.save, bindDatagram(context.get(action.dir), action.name, action)),
+  'bind.tree': (action, context) => {
+    const mount = cloneTree(AT.AT_FDCWD, action.path, AT.AT_RECURSIVE);
+    try {
+      setAttributes(mount, flagsOf(MOUNT_ATTR, action.attributes));
+    } catch (error) {
+      close(mount);
+      throw error;
+    }
+    context.set(action.save, mount);
+  },
   'bind.first': (action, context) => context.set(action.save, firstTree(action.paths)),
 };
 
