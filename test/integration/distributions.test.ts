@@ -25,8 +25,7 @@ const EXPECTED_ERRORS = [
   /dbus-daemon.*Failed to set fd limit to 65536: Operation not permitted/,
 ];
 
-// Unprivileged, sys-kernel-debug.mount fails as long as the host's /sys/kernel/debug is not passed on (ENV-38).
-describe.each(CASES.filter(([, mode]) => mode === 'privileged'))('%s, %s', (name, mode) => {
+describe.each(CASES)('%s, %s', (name, mode) => {
   test('boots clean', async () => {
     const container = await start(name, mode);
     const state = await booted(container);
