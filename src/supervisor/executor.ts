@@ -8,7 +8,7 @@ import { NOTIFY } from '../plan/notify.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import type { ContainerSpec } from '../spec/container.js';
-import { CaissonError } from '../spec/errors.js';
+import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
 import { poll, sendSignal } from '../syscalls/process.js';
 import type { Registers } from '../workers/context.js';
@@ -37,6 +37,8 @@ export class Executor implements ContainerPort {
   private killed = false;
   /** The start under way is to be given up, also while it still clears up after the last life. */
   private cancelled = false;
+  /** The last teardown has left what the next life is to find: the ephemeral layer. */
+  private kept = false;
   /** Something of the last life may be left: it could not be killed, or not all of it could be removed. */
   private unclean = false;
   /** The steps of the last start as they ended; what a rollback undid follows. */
@@ -141,6 +143,7 @@ export class Executor implements ContainerPort {
       );
     }
     this.unclean = false;
+    this.kept = target === 'reboot';
   }
 
   freeze(): Promise<void> {
@@ -198,10 +201,26 @@ export class Executor implements ContainerPort {
     this.records = records;
     this.notices = notices;
     this.starting = undefined;
-    if (error !== null) throw CaissonError.from(error);
+    if (error !== null) throw CaissonError.from(await this.dropKept(error));
+    this.kept = false;
     this.registers = registers;
     const master = registers['fd:console'];
     if (master !== undefined) this.console.connect(master);
+  }
+
+  /**
+   * A start after a reboot has failed, perhaps before it came to the layer that the reboot had kept: nothing of it may
+   * be left. What cannot be removed is told with the error, and tried again by the next start.
+   */
+  private async dropKept(error: ErrorJSON): Promise<ErrorJSON> {
+    if (!this.kept) return error;
+    try {
+      await this.teardown();
+      return error;
+    } catch (thrown) {
+      const { cleanupErrors = [] } = asCaissonError(thrown);
+      return { ...error, cleanupErrors: [...(error.cleanupErrors ?? []), ...cleanupErrors] };
+    }
   }
 
   private async setFrozen(frozen: boolean): Promise<void> {

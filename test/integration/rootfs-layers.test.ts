@@ -212,3 +212,19 @@ test('an immutable file of a privileged container does not keep it from being re
   // And what a mount makes unreachable is not removed through it.
   expect(() => removeTree(join(path, 'nothing'))).toThrow(/ENOENT/);
 });
+
+test('LIF-07, LIF-47: a start after a reboot that fails before it comes to the kept layer throws that away, too', async () => {
+  const faults: Record<string, number> = {};
+  const supervisor = await rig.open({ faults });
+  const rootfs = { path: rig.rootfs, overlay: 'ephemeral' as const };
+  const container = await rig.start({ supervisor, rootfs, init: '/bin/sh', args: ['-c', 'read go; reboot -f'] });
+  const layer = `${container.runDir}.overlay`;
+  expect(existsSync(layer)).toBe(true);
+  faults['creating.run'] = ERRNO.EPERM;
+  await container.console.write('go\n');
+  expect(await container.wait()).toMatchObject({ state: 'failed' });
+  expect(container.error).toMatchObject({ errno: 'EPERM', step: { id: 'creating.run' } });
+  expect(existsSync(layer)).toBe(false);
+  await supervisor.remove(container.name);
+  await rig.close(supervisor);
+});
