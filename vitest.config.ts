@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
+    setupFiles: ['./test/lib/coverage.ts'],
     // Integration tests compare mounts, cgroups and links of the whole machine before and after: one file at a time.
     fileParallelism: false,
     testTimeout: slow(120_000),
