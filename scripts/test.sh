@@ -8,6 +8,7 @@ bin=node_modules/.bin
 rm -rf dist
 "$bin/tsc" -p tsconfig.json
 "$bin/tsc" -p tsconfig.test.json
+"$bin/tsc" -p scripts/tsconfig.json --noEmit
 "$bin/biome" check .
 "$bin/oxlint" --type-aware
 "$bin/knip"
