@@ -12,6 +12,8 @@ export type { ContainerEvents } from './supervisor/announcer.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
+export { type Inspection, inspect } from './supervisor/inspect.js';
+export type { LastStart } from './supervisor/life.js';
 export type { MountOptions } from './supervisor/mounts.js';
 export type { StartOptions } from './supervisor/readiness.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';

@@ -72,6 +72,18 @@ describing(program.command('explain'))
     await explainCommand(rootfs, args, options);
   });
 
+program
+  .command('inspect')
+  .description('show what a container is, how it is, and what its last start did without')
+  .showHelpAfterError('  hint: see caisson inspect --help')
+  .argument('<name>', 'name of the container')
+  .option('--json', 'as JSON, with the times of each step')
+  .option('--state <dir>', 'state directory', path, DEFAULT_STATE)
+  .action(async (name: string, options) => {
+    const { inspectCommand } = await import('./inspect.js');
+    await inspectCommand(name, options);
+  });
+
 // What nobody foresaw: the container runs on, as after any death of its supervisor, and the terminal is given back.
 process.on('uncaughtException', error => {
   const exitCode = printError(error);

@@ -5,7 +5,7 @@ import type { MovedEvent } from '../machines/container.js';
 import { actionOf } from '../machines/states.js';
 import type { CaissonEvent, EventBody, EventLog } from './events.js';
 
-type EventOf<T extends CaissonEvent['type']> = Extract<CaissonEvent, { type: T }>;
+export type EventOf<T extends CaissonEvent['type']> = Extract<CaissonEvent, { type: T }>;
 
 export interface ContainerEvents {
   event: (event: CaissonEvent) => void;
@@ -22,6 +22,7 @@ export class Announcer {
     private readonly container: string,
     private readonly log: EventLog,
     private readonly logger: Logger | null,
+    private readonly noted: (notice: EventOf<'notice'>) => void,
   ) {}
 
   on<E extends keyof ContainerEvents>(event: E, listener: ContainerEvents[E]): () => void {
@@ -35,6 +36,7 @@ export class Announcer {
   publish(body: EventBody): void {
     const event = this.log.append(this.container, body);
     this.logger?.info({ container: this.container, ...body }, body.type);
+    if (event.type === 'notice') this.noted(event);
     this.emitter?.emit('event', event);
     if (event.type === 'state') this.emitter?.emit('state', event);
     if (event.type === 'phase') this.emitter?.emit('phase', event);

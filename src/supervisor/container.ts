@@ -15,6 +15,7 @@ import { Custody } from './custody.js';
 import type { EventLog } from './events.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
+import { type LastStart, LifeKeeper, type LifeRecord } from './life.js';
 import { Lifecycle } from './lifecycle.js';
 import { type MountOptions, planOfMount, planOfUnmount } from './mounts.js';
 import { Readiness, type StartOptions } from './readiness.js';
@@ -41,11 +42,21 @@ export class Container {
   private readonly lifecycle: Lifecycle;
   private readonly announcer: Announcer;
   private readonly readiness: Readiness;
+  private readonly life: LifeKeeper;
+  /** Of the last life as an earlier supervisor has written it down; until this one starts it. */
+  private earlier: LifeRecord | undefined;
+  /** When the last start of this supervisor began, ms since the epoch. */
+  private started: number | undefined;
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
     this.spec = parts.spec;
-    this.announcer = new Announcer(this.name, parts.log, parts.logger);
+    this.announcer = new Announcer(this.name, parts.log, parts.logger, notice => this.life.noted(notice));
+    this.life = new LifeKeeper({
+      directory: parts.assigned.dir,
+      record: () => this.record(),
+      failed: ({ message }) => this.announcer.publish({ type: 'notice', code: 'record-not-written', message }),
+    });
     this.console = new Console(parts.spec.console.ring);
     this.readiness = new Readiness(body => this.announcer.publish(body));
     this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, this.readiness, {
@@ -54,7 +65,13 @@ export class Container {
       exit: exit => this.lifecycle.exited(exit),
     });
     this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
-    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.announcer);
+    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.announcer, {
+      keeper: this.life,
+      remember: record => {
+        this.earlier = record;
+        this.life.resume(record.notices);
+      },
+    });
   }
 
   get name(): string {
@@ -82,12 +99,13 @@ export class Container {
 
   /** How the last life ended. */
   get exit(): ExitStatus | undefined {
-    return this.lifecycle.context.exit;
+    return this.lifecycle.context.exit ?? this.earlier?.exit ?? undefined;
   }
 
   /** Why the container is `failed`, or what went wrong in the last operation. */
   get error(): CaissonError | undefined {
-    return this.lifecycle.context.error;
+    const { context } = this.lifecycle;
+    return context.error ?? (this.earlier?.error ? CaissonError.from(this.earlier.error) : undefined);
   }
 
   /** How often it has come back by a reboot. */
@@ -102,11 +120,13 @@ export class Container {
 
   /** Each step of the last start with its times, in ns from the start call. */
   timeline(): TimelineEntry[] {
+    if (this.started === undefined) return [...(this.earlier?.start?.timeline ?? [])];
     return timelineOf(this.plan(), this.executor.records);
   }
 
   /** What the last start did without, or did otherwise than asked, and why. */
   report(): StartReport {
+    if (this.started === undefined && this.earlier?.start) return this.earlier.start.report;
     return reportOf(this.plan(), this.executor.records, this.executor.notices);
   }
 
@@ -202,7 +222,22 @@ export class Container {
   }
 
   private moved(move: MovedEvent): void {
+    if (move.to === 'creating') {
+      this.started = Date.now();
+      this.earlier = undefined;
+      this.life.begin();
+    }
     this.announcer.moved(move);
     if (hasEnded(move.to)) this.readiness.giveUp(endedEarly(this.name, move));
+    if (hasEnded(move.to) || move.to === 'running') this.life.changed();
+  }
+
+  private record(): Omit<LifeRecord, 'version' | 'notices'> {
+    const { state, exit, error, restartCount, started } = this;
+    const start: LastStart | null =
+      started === undefined
+        ? (this.earlier?.start ?? null)
+        : { time: started, report: this.report(), timeline: this.timeline() };
+    return { state, exit: exit ?? null, error: error?.toJSON() ?? null, restartCount, start };
   }
 }

@@ -3,6 +3,7 @@ import { asCaissonError, CaissonError } from '../spec/errors.js';
 import type { Announcer } from './announcer.js';
 import type { ContainerParts } from './container.js';
 import type { Executor } from './executor.js';
+import type { LifeKeeper, LifeRecord } from './life.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Readiness } from './readiness.js';
 import { hasTraces, isFrozen } from './remains.js';
@@ -14,7 +15,13 @@ export class Custody {
     private readonly executor: Executor,
     private readonly readiness: Readiness,
     private readonly announcer: Announcer,
+    private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
   ) {}
+
+  /** What an earlier supervisor has written down of the last life. */
+  remember(record: LifeRecord): void {
+    this.life.remember(record);
+  }
 
   /** Takes over a PID 1 found alive. */
   async adopt(pid: number, pidfd: number): Promise<void> {
@@ -45,6 +52,7 @@ export class Custody {
   /** Nothing of it may be left on the host. @throws CaissonError CLEANUP_FAILED, UNKILLABLE */
   async tidy(): Promise<void> {
     await this.executor.tidy();
+    await this.life.keeper.drop();
   }
 
   /** Settles when no operation is under way; its outcome is its caller's. */
@@ -56,6 +64,6 @@ export class Custody {
   async letGo(): Promise<void> {
     this.lifecycle.letGo();
     this.readiness.giveUp(new CaissonError('CLOSED', 'the supervisor was closed'));
-    await this.executor.letGo();
+    await Promise.all([this.executor.letGo(), this.life.keeper.flush()]);
   }
 }

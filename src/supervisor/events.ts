@@ -29,7 +29,7 @@ export type EventBody =
   | { readonly type: 'phase'; readonly phase: StartPhase; readonly start: number; readonly end: number }
   | {
       readonly type: 'notice';
-      readonly code: PlanNotice['code'] | 'adopted' | 'record-set-aside' | 'cleanup-failed';
+      readonly code: PlanNotice['code'] | 'adopted' | 'record-set-aside' | 'record-not-written' | 'cleanup-failed';
       readonly message: string;
     }
   /** PID 1 has told its manager something (LIF-38): the fields of one message. */

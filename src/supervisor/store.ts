@@ -56,6 +56,13 @@ export function storeId(dir: string): string {
 }
 
 const RECORD = 'container.json';
+
+/** The record of a container whose directory this is. @throws CaissonError STATE_INVALID */
+export async function readRecord(directory: string, name: string): Promise<StoredContainer> {
+  const path = join(directory, RECORD);
+  return parse(await readFile(path, 'utf8'), path, name);
+}
+
 /** Removes a tree, one that a payload has written too; fine when there is none. */
 export type Discard = (path: string) => Promise<void>;
 
@@ -87,7 +94,7 @@ export class Store {
       if (!entry.isDirectory() || !isContainerName(entry.name)) continue;
       const path = join(this.directoryOf(entry.name), RECORD);
       try {
-        containers.push(parse(await readFile(path, 'utf8'), path, entry.name));
+        containers.push(await readRecord(this.directoryOf(entry.name), entry.name));
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'ENOENT') continue;
@@ -127,8 +134,8 @@ export class Store {
   }
 
   /** Renames a record that cannot be used, so that a person can look at it and nothing overwrites it. */
-  async setAside(name: string): Promise<void> {
-    const path = join(this.directoryOf(name), RECORD);
+  async setAside(name: string, file: string = RECORD): Promise<void> {
+    const path = join(this.directoryOf(name), file);
     await rename(path, `${path}.bad`);
   }
 

@@ -17,6 +17,7 @@ import { type CaissonEvent, EventLog } from './events.js';
 import { ArenaPool, type Host } from './host.js';
 import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
+import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
@@ -254,6 +255,7 @@ export class Supervisor implements AsyncDisposable {
 
   /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
   private async recover(container: Container): Promise<void> {
+    await this.recall(container);
     const record = await readFile(join(container.runDir, 'pid'), 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
       return undefined;
@@ -264,6 +266,18 @@ export class Supervisor implements AsyncDisposable {
       return;
     }
     await container.custody.sweep();
+  }
+
+  /** What was written of its last life, if it can be read. */
+  private async recall(container: Container): Promise<void> {
+    try {
+      const record = await readLife(this.store.directoryOf(container.name));
+      if (record !== undefined) container.custody.remember(record);
+    } catch (error) {
+      if (!CaissonError.is(error)) throw error;
+      await this.store.setAside(container.name, LIFE_FILE);
+      this.tellSetAside(error);
+    }
   }
 
   private readonly discard: Discard = path => this.perform(compileDiscard(path));

@@ -1,0 +1,14 @@
+/** What a command has to say that is done at once. */
+import process from 'node:process';
+
+/** A reader that has seen enough (`| head`) is no failure. */
+export function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (error?: NodeJS.ErrnoException | null): void => {
+      if (error == null || error.code === 'EPIPE') resolve();
+      else reject(error);
+    };
+    process.stdout.on('error', done);
+    process.stdout.write(text, done);
+  });
+}
