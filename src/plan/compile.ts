@@ -9,6 +9,7 @@ import { cgroupPaths } from './cgroups.js';
 import { coversAttach, coversBind, coversClose, coversMake, KERNEL_LOG } from './covers.js';
 import { devicePolicy } from './device-policy.js';
 import { deviceSteps } from './devices.js';
+import { etcBinds, etcFiles } from './etc.js';
 import type { HostFacts } from './facts.js';
 import { hostPaths } from './host-paths.js';
 import { identityStep, launchSteps } from './identity.js';
@@ -67,6 +68,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...scopeSetup(spec, facts, cgroups),
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned),
+    ...etcFiles(spec),
     ...coversMake(spec),
     identityStep(),
     ...privateTree(),
@@ -80,6 +82,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...runHost(spec, assigned),
     ...optional.attach,
     ...runHostSeal(spec),
+    ...etcBinds(spec),
     optional.close,
     ...rootfsDetachOld(),
     ...policy.late,

@@ -8,9 +8,11 @@ export const NOTICE_CODES = [
   'device-policy-none',
   'environment',
   'oom-late',
+  'resolv-conf',
   'rlimit-capped',
   'rootfs-not-empty',
   'seccomp-none',
+  'timezone',
   'unconfined',
 ] as const;
 export type NoticeCode = (typeof NOTICE_CODES)[number];

@@ -5,6 +5,7 @@
 import type { ErrnoName } from '../spec/errno.js';
 import type { CgroupAction } from './actions/cgroup.js';
 import type { ChildAction } from './actions/child.js';
+import type { EtcAction } from './actions/etc.js';
 import type { FileAction } from './actions/files.js';
 import type { InitAction } from './actions/init.js';
 import type { LiveAction } from './actions/live.js';
@@ -31,6 +32,7 @@ export type HostAction =
   | CgroupAction
   | LiveAction
   | SecretAction
+  | EtcAction
   | ScopeAction;
 
 export interface Tolerance {

@@ -4,6 +4,7 @@ import { CaissonError } from './errors.js';
 import type { InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
+import type { ResolvConf, Timezone } from './schema/host-files.js';
 import type { OverlayKind } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
 
@@ -31,6 +32,8 @@ export interface ContainerSpec {
   /** Base64 by name. */
   readonly credentials: Readonly<Record<string, string>>;
   readonly hostname: string;
+  readonly timezone: Timezone;
+  readonly resolvConf: ResolvConf;
   /** null: privileged, no user namespace. */
   readonly idmap: IdMap | null;
   readonly devices: { readonly mknod: 'any' | 'table'; readonly size: number };
@@ -130,6 +133,8 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
       Object.entries(spec.credentials ?? {}).map(([name, value]) => [name, credentialBytes(value).toString('base64')]),
     ),
     hostname: spec.hostname ?? spec.name,
+    timezone: spec.timezone ?? 'off',
+    resolvConf: spec.resolvConf ?? 'auto',
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },
     sys: spec.sys ?? 'ro',

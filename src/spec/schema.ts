@@ -7,6 +7,7 @@ import { CaissonError } from './errors.js';
 import { INIT_NAMES } from './inits.js';
 import { isContainerName, NAME_RULE } from './names.js';
 import { credentials } from './schema/credentials.js';
+import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
@@ -36,6 +37,10 @@ export const containerSpecSchema = object({
   /** Secrets in /run/host/credentials (HST-18). */
   credentials: v.optional(credentials),
   hostname: v.optional(v.pipe(text, v.regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'must be a host name'))),
+  /** Whether /etc/localtime follows the host's (HST-20). */
+  timezone: v.optional(timezone),
+  /** Where /etc/resolv.conf comes from (HST-56). */
+  resolvConf: v.optional(resolvConf),
   privileged: v.optional(flag),
   idmap: v.optional(idMap),
   devices: v.optional(

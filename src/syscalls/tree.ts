@@ -72,6 +72,14 @@ export function moveTo(dir: number, name: Name, toDir: number, toName: Name): bo
   return result === 0;
 }
 
+/** renameat2(2) within a directory: takes the place of what is there, without opening or following it. */
+export function replace(dir: number, name: Name, by: Name): void {
+  const arena = scratch();
+  const [from, to] = [arena.cstring(name), arena.cstring(by)];
+  const result = trySyscall('renameat2', dir, from, dir, to, 0);
+  if (result < 0) throw new SyscallError('renameat2', -result, `${shown(name)} to ${shown(by)}`);
+}
+
 const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;
 const FS_IMMUTABLE_FL = 0x10;

@@ -40,6 +40,8 @@ export const specInput = fc
       ),
       credentials: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), text, { maxKeys: 3 }),
       hostname: name,
+      timezone: fc.constantFrom('off', 'symlink', 'copy'),
+      resolvConf: fc.constantFrom('auto', 'off', 'delete', 'copy-host', 'bind-stub', 'replace-uplink'),
       devices: fc.record({ mknod: fc.constantFrom('any', 'table'), size: fc.integer({ min: 1 }) }, optional),
       sys: fc.constantFrom('ro', 'rw'),
       cgroups: fc.record({ layout: fc.constantFrom('auto', 'unified', 'hybrid', 'legacy') }, optional),

@@ -194,6 +194,7 @@ const DESCRIPTOR = 'makes a descriptor: a rollback closes every fd: register tha
 const IN_CGROUP = 'a property of a cgroup of ours: gone when the step that made the cgroup is undone';
 const IN_TREE = 'inside a detached mount: gone when its descriptor is closed';
 const OF_CHILD = 'a property of the child: gone when the launch is undone';
+const IN_IMAGE = "a file of the container's own tree, which the user asked for and the next start makes again";
 const TAKES_AWAY = 'makes nothing';
 
 /** For each action of a start plan: `undo`, or the reason why it can do without. */
@@ -231,6 +232,10 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'bind.first': DESCRIPTOR,
   'bind.tree': DESCRIPTOR,
   'machine-id.read': 'looks only',
+  'localtime.follow': IN_IMAGE,
+  'resolv-conf.write': IN_IMAGE,
+  'resolv-conf.delete': IN_IMAGE,
+  'resolv-conf.bind': DESCRIPTOR,
   'tree.uuid': IN_TREE,
   'tree.open': DESCRIPTOR,
   'credentials.mount': DESCRIPTOR,

@@ -7,6 +7,7 @@ import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
+import { ETC_ACTIONS } from './rootfs/etc.js';
 import { SCOPE_ACTIONS } from './scope-actions.js';
 import { SECRET_ACTIONS } from './secret-actions.js';
 import { TREE_ACTIONS } from './tree-actions.js';
@@ -17,6 +18,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...CHILD_ACTIONS,
   ...TREE_ACTIONS,
   ...SECRET_ACTIONS,
+  ...ETC_ACTIONS,
   ...CGROUP_ACTIONS,
   ...LIVE_ACTIONS,
   ...SCOPE_ACTIONS,
