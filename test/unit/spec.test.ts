@@ -37,6 +37,8 @@ describe('defaults', () => {
       ready: 'none',
       credentials: {},
       hostname: 'web',
+      timezone: 'off',
+      resolvConf: 'auto',
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },
       sys: 'ro',
