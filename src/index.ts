@@ -18,6 +18,7 @@ export type { MountOptions } from './supervisor/mounts.js';
 export type { StartOptions } from './supervisor/readiness.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';
 export type { EndOfLife, RebootOptions, StopOptions } from './supervisor/requests.js';
+export type { PendingRestart } from './supervisor/restarter.js';
 export { type CreateInput, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';
 export type { TimelineEntry } from './supervisor/timeline.js';

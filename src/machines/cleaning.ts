@@ -1,5 +1,6 @@
 /** PID 1 is gone: the teardown, on the way to `stopped` or `failed`, or by reboot to the next life. */
 import { asCaissonError, CaissonError } from '../spec/errors.js';
+import { describe } from './exit.js';
 import type { ContainerContext } from './intent.js';
 import { type Because, base, entered, remember } from './setup.js';
 
@@ -10,6 +11,15 @@ function cleanupFailed(thrown: unknown): Because {
   return {
     reason: 'cleanup-failed',
     error: new CaissonError('CLEANUP_FAILED', `cleaning up failed: ${error.message}`, { cause: error, cleanupErrors }),
+  };
+}
+
+function oneTooMany({ exit }: ContainerContext): Because {
+  return {
+    reason: 'restart-limit',
+    error: new CaissonError('RESTART_LIMIT', `PID 1 ${describe(exit!)}; it has come back as often as it may`, {
+      hint: 'see its console and its events for why it ends; restart.limit in the spec says how often it may come back',
+    }),
   };
 }
 
@@ -37,6 +47,11 @@ export const cleaning = base.createStateConfig({
     ...cleanup,
     onDone: [
       again('#stopping.cleaning'),
+      {
+        guard: 'limited',
+        target: '#failed',
+        actions: { type: 'because', params: ({ context }: { context: ContainerContext }) => oneTooMany(context) },
+      },
       { guard: 'endedBadly', target: '#failed', actions: { type: 'because', params: { reason: 'exit' } } },
       { target: '#stopped', actions: ['becauseWanted', 'wantRestart'] },
     ],

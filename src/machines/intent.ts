@@ -19,7 +19,8 @@ export type Request =
 
 export type ContainerEvent =
   | Request
-  | (Command & { readonly type: 'START' })
+  /** `again`: on account of a restart policy or group, which counts as a restart. */
+  | (Command & { readonly type: 'START'; readonly again?: boolean })
   | (Command & { readonly type: 'FREEZE' })
   | (Command & { readonly type: 'UNFREEZE' })
   /** PID 1 was reaped. */
@@ -39,6 +40,8 @@ export interface MovedEvent {
   readonly exit?: ExitStatus;
   /** On the move to `stopped`: a requested reboot ended without the guest rebooting; start it again. */
   readonly restartWanted?: true;
+  /** A stop or kill had been asked for, by `initiator`, when the life ended or the start was given up. */
+  readonly stopAsked?: true;
 }
 
 /** A waiting request has come to nothing, the container lives on: reject its caller with `error`. */
@@ -76,6 +79,8 @@ export interface ContainerContext {
   /** How often the container came back by a reboot (LIF-41). */
   readonly restartCount: number;
   readonly restartWanted: boolean;
+  /** The life has ended by itself, and must not come back: it has been restarted as often as it may (LIF-42, LIF-43). */
+  readonly limited: boolean;
   /** What the teardown under way, or the last one, was told comes next. */
   readonly target: TeardownTarget | undefined;
 }
@@ -94,6 +99,7 @@ export function initialContext(input: ContainerInput, at: StateName = 'stopped')
     error: undefined,
     restartCount: input.restartCount ?? 0,
     restartWanted: false,
+    limited: false,
     target: undefined,
   };
 }
@@ -130,8 +136,13 @@ function rank(wish: Wish): number {
 
 /** Whether the container starts again when the life under way has been cleaned up. */
 export function comesBack(context: ContainerContext): boolean {
-  if (context.exit === undefined || stopWanted(context)) return false;
+  if (context.exit === undefined || context.limited || stopWanted(context)) return false;
   return context.exit.kind === 'reboot' || (context.intent === 'reboot' && !endedBadly(context));
+}
+
+/** An end that nobody has asked for is the one too many. */
+export function isOneTooMany(context: ContainerContext, exit: ExitStatus): boolean {
+  return context.intent === undefined && context.port.isSpent?.(exit) === true;
 }
 
 export function stopWanted(context: ContainerContext): boolean {

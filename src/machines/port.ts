@@ -29,6 +29,8 @@ export interface ContainerPort {
   killAll(signal: AbortSignal): Promise<void>;
   /** Removes what is left of the life that ended: stragglers, cgroups, links, mounts (LIF-20). */
   teardown(exit: ExitStatus, target: TeardownTarget, signal: AbortSignal): Promise<void>;
+  /** True when this end, which nobody asked for, would lead to one restart or reboot more than is allowed. Changes nothing. */
+  isSpent?(exit: ExitStatus): boolean;
   freeze(signal: AbortSignal): Promise<void>;
   thaw(signal: AbortSignal): Promise<void>;
 }

@@ -10,13 +10,14 @@ import {
   comesBack,
   endedBadly,
   intentOf,
+  isOneTooMany,
   isRequest,
   killsAtOnce,
   outranks,
   stopWanted,
 } from './intent.js';
 import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from './port.js';
-import type { Initiator, Phase, Reason, StateName } from './states.js';
+import { hasEnded, type Initiator, type Phase, type Reason, type StateName } from './states.js';
 
 export interface PortInput {
   readonly port: ContainerPort;
@@ -49,6 +50,7 @@ function newLife(context: ContainerContext) {
     // A start that makes up for a reboot by force counts as the reboot it was asked to be.
     restartCount: context.restartCount + (context.restartWanted ? 1 : 0),
     restartWanted: false,
+    limited: false,
     target: undefined,
   };
 }
@@ -92,8 +94,10 @@ export const base = setup({
     stopWanted: ({ context }) => stopWanted(context),
     mayNotForce: ({ context }) => context.intent === 'reboot' && !context.force,
     exited: ({ context }) => context.exit !== undefined,
-    exitedToReboot: ({ context }) => context.exit?.kind === 'reboot',
-    asksReboot: ({ event }) => event.type === 'EXIT' && event.exit.kind === 'reboot',
+    exitedToReboot: ({ context }) => context.exit?.kind === 'reboot' && !context.limited,
+    asksReboot: ({ context, event }) =>
+      event.type === 'EXIT' && event.exit.kind === 'reboot' && !isOneTooMany(context, event.exit),
+    limited: ({ context }) => context.limited,
     endedBadly: ({ context }) => endedBadly(context),
     /** A teardown has kept what a reboot keeps, but the reboot has been called off meanwhile. */
     calledOff: ({ context }) => context.target === 'reboot' && !comesBack(context),
@@ -108,7 +112,7 @@ export const base = setup({
       throw unprovided('watchPid1');
     },
     begin: assign(({ context, event }) => ({
-      ...newLife(context),
+      ...newLife(event.type === 'START' && event.again === true ? { ...context, restartWanted: true } : context),
       reason: 'start' as const,
       initiator: initiatorOf(event),
     })),
@@ -137,6 +141,7 @@ export const base = setup({
       event.type === 'EXIT'
         ? {
             exit: event.exit,
+            limited: isOneTooMany(context, event.exit),
             // While stopping without a request a reboot has timed out: its signal was sent, so the end is no guest's whim.
             initiator:
               context.intent === undefined && context.at !== 'stopping' ? ('guest' as const) : context.initiator,
@@ -169,6 +174,7 @@ export function entered(to: StateName) {
       ...(error === undefined ? {} : { error }),
       ...(exit === undefined ? {} : { exit }),
       ...(restartWanted ? { restartWanted } : {}),
+      ...(hasEnded(to) && stopWanted(context) ? { stopAsked: true as const } : {}),
     });
     enqueue.assign({ at: to });
   });

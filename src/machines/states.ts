@@ -46,6 +46,11 @@ export function isMove(from: StateName, to: StateName): boolean {
   return MOVES[from].includes(to);
 }
 
+/** Nothing of it runs, and nothing is under way. */
+export function hasEnded(state: StateName): state is 'stopped' | 'failed' {
+  return state === 'stopped' || state === 'failed';
+}
+
 /** Why a move happened. Closed: a consumer may switch over it. */
 export const REASONS = [
   'start',
@@ -62,6 +67,7 @@ export const REASONS = [
   'thaw-failed',
   'unkillable',
   'cleanup-failed',
+  'restart-limit',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -5,6 +5,7 @@ import type { InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
+import { type RestartRules, resolveRestart } from './schema/restart.js';
 import type { OverlayKind } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
 
@@ -59,6 +60,7 @@ export interface ContainerSpec {
     readonly reboot: string | number | null;
     readonly profile: InitName | 'auto';
   };
+  readonly restart: RestartRules;
   readonly console: {
     readonly ring: number;
     readonly controlling: boolean;
@@ -158,6 +160,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
       reboot: spec.signals?.reboot ?? null,
       profile: spec.signals?.profile ?? 'auto',
     },
+    restart: resolveRestart(spec.restart),
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
       controlling: spec.console?.controlling ?? true,

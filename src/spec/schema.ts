@@ -9,6 +9,7 @@ import { isContainerName, NAME_RULE } from './names.js';
 import { credentials } from './schema/credentials.js';
 import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
+import { restart } from './schema/restart.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
 import { absolutePath, argument, flag, object, text, whole } from './schema/values.js';
@@ -84,6 +85,8 @@ export const containerSpecSchema = object({
       profile: v.optional(v.picklist(['auto', ...INIT_NAMES], `must be auto, ${INIT_NAMES.join(', ')}`)),
     }),
   ),
+  /** What happens when it ends and nobody has asked for that. */
+  restart: v.optional(restart),
   console: v.optional(
     object({
       /** Bytes of console output kept for later readers (ENV-25). */

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { MovedEvent } from '../machines/container.js';
 import { describe, type ExitStatus } from '../machines/exit.js';
-import { type StateName, statusOf } from '../machines/states.js';
+import { hasEnded, type StateName, statusOf } from '../machines/states.js';
 import { type Assigned, compile } from '../plan/compile.js';
 import { withoutValues } from '../plan/explain.js';
 import type { Plan } from '../plan/step.js';
@@ -20,7 +20,8 @@ import { Lifecycle } from './lifecycle.js';
 import { type MountOptions, planOfMount, planOfUnmount } from './mounts.js';
 import { Readiness, type StartOptions } from './readiness.js';
 import { reportOf, type StartReport } from './report.js';
-import { type EndOfLife, endedEarly, hasEnded, type RebootOptions, type StopOptions } from './requests.js';
+import { type EndOfLife, endedEarly, type RebootOptions, type StopOptions } from './requests.js';
+import { type PendingRestart, Restarter } from './restarter.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 
 export interface ContainerParts {
@@ -47,6 +48,7 @@ export class Container {
   private earlier: LifeRecord | undefined;
   /** When the last start of this supervisor began, ms since the epoch. */
   private started: number | undefined;
+  private readonly restarter: Restarter;
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
@@ -63,9 +65,14 @@ export class Container {
       phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
       notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
       exit: exit => this.lifecycle.exited(exit),
+      isSpent: exit => this.restarter.isSpent(exit),
+    });
+    this.restarter = new Restarter(parts.spec.restart, {
+      start: () => this.lifecycle.start({ initiator: 'host', again: true }),
+      publish: body => this.announcer.publish(body),
     });
     this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
-    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.announcer, {
+    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.restarter, this.announcer, {
       keeper: this.life,
       remember: record => {
         this.earlier = record;
@@ -108,7 +115,12 @@ export class Container {
     return context.error ?? (this.earlier?.error ? CaissonError.from(this.earlier.error) : undefined);
   }
 
-  /** How often it has come back by a reboot. */
+  /** The restart that is due, after an end that its restart policy answers with one. */
+  get restarting(): PendingRestart | undefined {
+    return this.restarter.pending;
+  }
+
+  /** How often it has come back, by a reboot or by its restart policy. */
   get restartCount(): number {
     return this.lifecycle.context.restartCount;
   }
@@ -159,12 +171,12 @@ export class Container {
 
   /** Asks PID 1 to halt, kills it after the timeout, and resolves when nothing of it is left. */
   stop(options: StopOptions = {}): Promise<EndOfLife> {
-    return this.lifecycle.stop(options);
+    return this.restarter.cancel() ? this.lifecycle.wait() : this.lifecycle.stop(options);
   }
 
   /** SIGKILL to PID 1, then cleanup. */
   kill(): Promise<EndOfLife> {
-    return this.lifecycle.kill();
+    return this.restarter.cancel() ? this.lifecycle.wait() : this.lifecycle.kill();
   }
 
   /** Asks PID 1 to reboot; resolves when it runs again (LIF-31). @throws CaissonError TIMEOUT */
@@ -192,7 +204,7 @@ export class Container {
 
   /** What is, as plain data. */
   toJSON(): Record<string, unknown> {
-    const { state, pid, exit, error, restartCount, ready } = this;
+    const { state, pid, exit, error, restartCount, restarting, ready } = this;
     const { name, code } = statusOf(state, { ready });
     return {
       name: this.name,
@@ -202,6 +214,7 @@ export class Container {
       notify: this.notify.fields,
       pid: pid ?? null,
       restartCount,
+      restarting: restarting ?? null,
       exit: exit === undefined ? null : { ...exit, text: describe(exit) },
       error: error?.toJSON() ?? null,
       spec: { ...this.spec, credentials: withoutValues(this.spec.credentials) },
@@ -228,6 +241,7 @@ export class Container {
       this.life.begin();
     }
     this.announcer.moved(move);
+    this.restarter.moved(move);
     if (hasEnded(move.to)) this.readiness.giveUp(endedEarly(this.name, move));
     if (hasEnded(move.to) || move.to === 'running') this.life.changed();
   }

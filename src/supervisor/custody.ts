@@ -7,6 +7,7 @@ import type { LifeKeeper, LifeRecord } from './life.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Readiness } from './readiness.js';
 import { hasTraces, isFrozen } from './remains.js';
+import type { Restarter } from './restarter.js';
 
 export class Custody {
   constructor(
@@ -14,6 +15,7 @@ export class Custody {
     private readonly lifecycle: Lifecycle,
     private readonly executor: Executor,
     private readonly readiness: Readiness,
+    private readonly restarter: Restarter,
     private readonly announcer: Announcer,
     private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
   ) {}
@@ -46,6 +48,7 @@ export class Custody {
 
   /** From now on nothing can be done with it; false takes that back. */
   retire(retired: boolean): void {
+    this.restarter.decides = !retired;
     this.lifecycle.retire(retired);
   }
 
@@ -55,8 +58,9 @@ export class Custody {
     await this.life.keeper.drop();
   }
 
-  /** Settles when no operation is under way; its outcome is its caller's. */
+  /** Settles when no operation is under way, and none will be by itself; its outcome is its caller's. */
   settled(): Promise<void> {
+    this.restarter.close();
     return this.lifecycle.settled();
   }
 

@@ -4,6 +4,7 @@ import type { Initiator, LifecycleAction, Reason, StateName } from '../machines/
 import type { PlanNotice, StartPhase } from '../plan/step.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
 import type { NotifyFields } from '../spec/notify.js';
+import type { TreeEventBody } from './tree-events.js';
 
 interface EventBase {
   readonly seq: number;
@@ -37,7 +38,8 @@ export type EventBody =
   /** The container is up (LIF-36). */
   | { readonly type: 'ready'; readonly source: 'notify'; readonly action: 'instance-ready' }
   | { readonly type: 'created'; readonly action: 'instance-created' }
-  | { readonly type: 'removed'; readonly action: 'instance-deleted' };
+  | { readonly type: 'removed'; readonly action: 'instance-deleted' }
+  | TreeEventBody;
 
 export type CaissonEvent = EventBase & EventBody;
 

@@ -28,6 +28,8 @@ export interface ExecutorEvents {
   phase(phase: Phase, start: number, end: number): void;
   notice(notice: PlanNotice): void;
   exit(exit: ExitStatus): void;
+  /** See the port. */
+  isSpent(exit: ExitStatus): boolean;
 }
 
 export class Executor implements ContainerPort {
@@ -115,6 +117,10 @@ export class Executor implements ContainerPort {
       if (!early) return { sent, signal: signalName(signal) };
       await new Promise(resolve => setTimeout(resolve, LOOK_AGAIN_MS));
     }
+  }
+
+  isSpent(exit: ExitStatus): boolean {
+    return this.events.isSpent(exit);
   }
 
   async killAll(): Promise<void> {

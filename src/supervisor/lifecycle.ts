@@ -9,12 +9,13 @@ import {
   type MovedEvent,
 } from '../machines/container.js';
 import type { ExitStatus } from '../machines/exit.js';
+import type { Command } from '../machines/intent.js';
 import type { ContainerPort } from '../machines/port.js';
+import { hasEnded } from '../machines/states.js';
 import { CaissonError } from '../spec/errors.js';
 import { Operation } from './operation.js';
 import {
   type EndOfLife,
-  hasEnded,
   JUDGES,
   type RebootOptions,
   type RequestName,
@@ -22,6 +23,11 @@ import {
   type StopOptions,
   stopRequest,
 } from './requests.js';
+
+/** Who starts it, and whether that counts as a restart. */
+export interface StartCommand extends Command {
+  readonly again?: boolean;
+}
 
 export class Lifecycle {
   private actor: Actor<ContainerMachine>;
@@ -49,17 +55,17 @@ export class Lifecycle {
   }
 
   /** A second call joins the first (LIF-02). */
-  async start(): Promise<void> {
+  async start(command: StartCommand = {}): Promise<void> {
     if (this.operation?.name === 'start') await this.operation.promise;
-    else await this.request('start', { type: 'START' });
+    else await this.request('start', { type: 'START', ...command });
   }
 
-  async stop(options: StopOptions): Promise<EndOfLife> {
-    return await this.end(stopRequest(options));
+  async stop(options: StopOptions, command: Command = {}): Promise<EndOfLife> {
+    return await this.end({ ...stopRequest(options), ...command });
   }
 
-  async kill(): Promise<EndOfLife> {
-    return await this.end({ type: 'KILL' });
+  async kill(command: Command = {}): Promise<EndOfLife> {
+    return await this.end({ type: 'KILL', ...command });
   }
 
   async reboot(options: RebootOptions): Promise<void> {

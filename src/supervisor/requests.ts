@@ -2,7 +2,7 @@
 
 import { describe, type ExitStatus } from '../machines/exit.js';
 import type { MovedEvent, Request } from '../machines/intent.js';
-import type { StateName } from '../machines/states.js';
+import { hasEnded } from '../machines/states.js';
 import { CaissonError } from '../spec/errors.js';
 import type { Verdict } from './operation.js';
 
@@ -39,10 +39,6 @@ export function stopRequest({ timeout = DEFAULT_STOP_TIMEOUT, force = false }: S
 
 export function rebootRequest({ timeout = DEFAULT_STOP_TIMEOUT, force = false }: RebootOptions): Request {
   return { type: 'REBOOT', timeoutMs: timeout, force };
-}
-
-export function hasEnded(state: StateName): state is 'stopped' | 'failed' {
-  return state === 'stopped' || state === 'failed';
 }
 
 type Judge = (move: MovedEvent) => Verdict;

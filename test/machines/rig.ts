@@ -36,6 +36,7 @@ export class FakePort implements ContainerPort {
   pending: Call[] = [];
   cancelled = false;
   watching = false;
+  isSpent: ContainerPort['isSpent'] = () => false;
 
   private call(name: CallName, detail: string, abort: AbortSignal): Promise<SignalOutcome | undefined> {
     this.log.push(detail === '' ? name : `${name}:${detail}`);

@@ -25,7 +25,15 @@ describe('LIF-28: stop', () => {
     expect(calls(rig)).toEqual(['signal:halt', 'teardown:halt:stop']);
     expect(rig.moves.slice(-2)).toEqual([
       { type: 'moved', from: 'running', to: 'stopping', reason: 'stop', initiator: 'api' },
-      { type: 'moved', from: 'stopping', to: 'stopped', reason: 'stop', initiator: 'api', exit: EXIT_HALT },
+      {
+        type: 'moved',
+        from: 'stopping',
+        to: 'stopped',
+        reason: 'stop',
+        initiator: 'api',
+        exit: EXIT_HALT,
+        stopAsked: true,
+      },
     ]);
     expect(rig.context.forced).toBe(false);
     rig.check();

@@ -65,6 +65,17 @@ export const specInput = fc
       ),
       oomScoreAdj: fc.integer({ min: -1000, max: 1000 }),
       signals: fc.record({ halt: fc.constantFrom('SIGPWR', 'SIGRTMIN+3', 30), reboot: fc.constant('TERM') }, optional),
+      restart: fc.record(
+        {
+          policy: fc.constantFrom('no', 'on-failure', 'always', 'unless-stopped'),
+          backoff: fc.record(
+            { initial: fc.nat(10_000), factor: fc.constantFrom(1, 1.5, 2), jitter: fc.constant(0) },
+            optional,
+          ),
+          limit: fc.record({ count: fc.nat(100), period: fc.integer({ min: 1, max: 60_000 }) }, optional),
+        },
+        optional,
+      ),
       console: fc.record(
         { ring: fc.nat(1_000_000), controlling: fc.boolean(), rows: fc.integer({ min: 1, max: 500 }) },
         optional,

@@ -137,7 +137,7 @@ describe('docs/api.md', () => {
   });
 
   test('names every type of event, and every notice', () => {
-    const events = read('src/supervisor/events.ts');
+    const events = read('src/supervisor/events.ts') + read('src/supervisor/tree-events.ts');
     const types = [...events.matchAll(/type: '([a-z-]+)'/g)].map(match => match[1] ?? '');
     expect(
       rowsOf(text, '`type`')

@@ -50,6 +50,11 @@ describe('defaults', () => {
       security: { seccomp: 'default', apparmor: 'auto', nesting: false },
       oomScoreAdj: 0,
       signals: { halt: null, reboot: null, profile: 'auto' },
+      restart: {
+        policy: 'no',
+        backoff: { initial: 100, factor: 2, max: 60_000, jitter: 0.1, resetAfter: 10_000 },
+        limit: { count: 10, period: 60_000 },
+      },
       console: { ring: 131_072, controlling: true, rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
