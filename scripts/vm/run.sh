@@ -19,6 +19,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 mkdir "$work/disk"
 tar -c --exclude=./.git --exclude=./.cache --exclude=./coverage . | tar -x -C "$work/disk"
 # The trees that tests boot (scripts/images.sh), where they have been built; but for the one the others are made from.
+# They cannot be built in there.
 if [ -d .cache/images ]; then
   tar -c -C .cache --exclude=images/base-12 --exclude=images/.building images | tar -x -C "$work/disk" --xform=s,^images,.cache/images,S
 fi

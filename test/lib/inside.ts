@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import type { Container } from 'caisson';
 import { waitForText } from './rig.ts';
+import { slow } from './slow.ts';
 
 export interface Said {
   readonly status: number;
@@ -10,8 +11,8 @@ export interface Said {
   readonly errors: string;
 }
 
-const COMMAND_TIMEOUT_MS = 30_000;
-const BOOT_TIMEOUT_MS = 30_000;
+const COMMAND_TIMEOUT_MS = slow(30_000);
+const BOOT_TIMEOUT_MS = slow(30_000);
 
 /** Runs a shell script in all of PID 1's namespaces, as root inside, with nothing of this process's environment. */
 export function inside(container: Container, script: string): Promise<Said> {
