@@ -13,6 +13,7 @@ export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/con
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
 export { type Inspection, inspect } from './supervisor/inspect.js';
+export type { JournalOptions } from './supervisor/journal/journal.js';
 export type { LastStart } from './supervisor/life.js';
 export type { MountOptions } from './supervisor/mounts.js';
 export type { StartOptions } from './supervisor/readiness.js';

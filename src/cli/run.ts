@@ -81,7 +81,7 @@ function drawnIdPool(): IdPool {
 
 async function openThrowAway(name: string, stateDir: string): Promise<Supervisor> {
   try {
-    return await Supervisor.open({ stateDir, threads: 1, idPool: drawnIdPool() });
+    return await Supervisor.open({ stateDir, threads: 1, idPool: drawnIdPool(), journal: false });
   } catch (error) {
     if (CaissonError.is(error) && error.code === 'STATE_LOCKED') {
       throw new CaissonError('STATE_LOCKED', `a throw-away container ${name} runs already`, {

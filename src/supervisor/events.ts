@@ -30,7 +30,14 @@ export type EventBody =
   | { readonly type: 'phase'; readonly phase: StartPhase; readonly start: number; readonly end: number }
   | {
       readonly type: 'notice';
-      readonly code: PlanNotice['code'] | 'adopted' | 'record-set-aside' | 'record-not-written' | 'cleanup-failed';
+      readonly code:
+        | PlanNotice['code']
+        | 'adopted'
+        | 'record-set-aside'
+        | 'record-not-written'
+        | 'cleanup-failed'
+        | 'journal-failed'
+        | 'event-too-large';
       readonly message: string;
     }
   /** PID 1 has told its manager something (LIF-38): the fields of one message. */
@@ -54,15 +61,35 @@ function tell(listener: (event: CaissonEvent) => void, event: CaissonEvent): voi
   }
 }
 
-/** Events kept for late readers. */
+/** Where events go to stay: what is no longer in memory is read from there. */
+export interface Archive {
+  /** Sequence number of the newest event; 0 when there is none. */
+  readonly seq: number;
+  append(event: CaissonEvent): void;
+  /** Some events from `seq` on. @throws CaissonError when they are no longer kept. */
+  read(seq: number): Promise<CaissonEvent[]>;
+}
+
+/** Events kept in memory for late readers; without an archive nothing else keeps them. */
 const KEPT = 10_000;
+const KEPT_BESIDE_ARCHIVE = 1000;
+
+function hasAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
 
 export class EventLog {
   private readonly kept: CaissonEvent[] = [];
   private readonly listeners = new Set<(event: CaissonEvent) => void>();
   private readonly wakers = new Set<() => void>();
-  private last = 0;
+  private readonly most: number;
+  private last: number;
   private closed = false;
+
+  constructor(private readonly archive: Archive | null = null) {
+    this.last = archive?.seq ?? 0;
+    this.most = archive === null ? KEPT : KEPT_BESIDE_ARCHIVE;
+  }
 
   /** Sequence number of the newest event; 0 before the first. */
   get seq(): number {
@@ -71,8 +98,10 @@ export class EventLog {
 
   append(container: string, body: EventBody): CaissonEvent {
     const event: CaissonEvent = { seq: ++this.last, time: Date.now(), container, ...body };
+    // Before anybody is told: a reader must find again whatever it has seen.
+    this.archive?.append(event);
     this.kept.push(event);
-    if (this.kept.length > KEPT * 1.5) this.kept.splice(0, this.kept.length - KEPT);
+    if (this.kept.length > this.most * 1.5) this.kept.splice(0, this.kept.length - this.most);
     for (const listener of [...this.listeners]) tell(listener, event);
     this.wake();
     return event;
@@ -87,7 +116,8 @@ export class EventLog {
   /**
    * Events after `since` (default: only new ones), then each as it comes, without gap or repeat, until the log is
    * closed or `signal` aborts.
-   * @throws CaissonError CLOSED when the reader asks for events, or has fallen behind events, that are no longer kept.
+   * @throws CaissonError CLOSED when the reader asks for events, or has fallen behind events, that are no longer kept;
+   *   STATE_INVALID when the record of one is damaged.
    */
   read(options: { since?: number; signal?: AbortSignal } = {}): AsyncGenerator<CaissonEvent, void, void> {
     // Here, not in the generator: that would begin at its first next().
@@ -96,12 +126,15 @@ export class EventLog {
 
   private async *follow(since: number, signal: AbortSignal | undefined): AsyncGenerator<CaissonEvent, void, void> {
     let seen = since;
-    while (signal?.aborted !== true) {
+    while (!hasAborted(signal)) {
       const oldest = this.kept[0]?.seq ?? this.last + 1;
       if (seen + 1 < oldest && seen < this.last) {
-        throw new CaissonError('CLOSED', `events ${seen + 1} to ${oldest - 1} are no longer kept`, {
-          hint: 'read faster, or begin again from the current state',
-        });
+        for (const event of await this.older(seen + 1, oldest)) {
+          if (hasAborted(signal)) return;
+          seen = event.seq;
+          yield event;
+        }
+        continue;
       }
       const event = this.kept[seen + 1 - oldest];
       if (event !== undefined) {
@@ -119,6 +152,13 @@ export class EventLog {
     this.closed = true;
     this.listeners.clear();
     this.wake();
+  }
+
+  private async older(from: number, oldest: number): Promise<CaissonEvent[]> {
+    if (this.archive !== null) return await this.archive.read(from);
+    throw new CaissonError('CLOSED', `events ${from} to ${oldest - 1} are no longer kept`, {
+      hint: 'read faster, or begin again from the current state',
+    });
   }
 
   private wake(): void {

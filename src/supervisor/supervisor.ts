@@ -13,10 +13,12 @@ import { type PoolOptions, WorkerPool } from '../workers/pool.js';
 import { findAlive } from './adoption.js';
 import { assignedTo } from './assigned.js';
 import { Container } from './container.js';
-import { type CaissonEvent, EventLog } from './events.js';
+import type { CaissonEvent, EventLog } from './events.js';
 import { ArenaPool, type Host } from './host.js';
 import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
+import { type EventJournal, openJournal } from './journal/events.js';
+import type { JournalOptions } from './journal/journal.js';
 import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
@@ -30,6 +32,8 @@ export interface SupervisorOptions extends PoolOptions {
   /** Directory for volatile state, on a tmpfs. Default: below /run/caisson, named after the state directory. */
   readonly runDir?: string;
   readonly idPool?: IdPool;
+  /** How much of the events is kept on disk, in `<stateDir>/.journal`; false: they are only in memory. */
+  readonly journal?: JournalOptions | false;
   /** A pino logger; without one nothing is logged. */
   readonly logger?: Logger;
   /** For tests: facts that replace what was found. */
@@ -48,6 +52,7 @@ export class Supervisor implements AsyncDisposable {
     private readonly host: Host,
     private readonly ids: IdAllocator,
     private readonly log: EventLog,
+    private readonly journal: EventJournal,
     private readonly lock: StateLock,
     private readonly logger: Logger | null,
   ) {}
@@ -62,20 +67,22 @@ export class Supervisor implements AsyncDisposable {
     const pool = new WorkerPool(options);
     try {
       const facts = { ...(await pool.facts(`caisson-${store.id}`)), ...options.facts };
-      const runDir = options.runDir ?? `/run/caisson/${store.id}`;
-      const host: Host = { pool, facts, arenas: new ArenaPool(), runDir, faults: options.faults ?? {} };
-      const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
-      const supervisor = new Supervisor(store, host, ids, new EventLog(), lock, options.logger ?? null);
       if (facts.kernel.major < 5 || (facts.kernel.major === 5 && facts.kernel.minor < 9)) {
         throw new CaissonError('HOST_UNSUPPORTED', `Linux ${facts.kernel.release} is too old`, {
           hint: 'Linux 5.9 or newer is needed (clone3, close_range)',
         });
       }
+      const runDir = options.runDir ?? `/run/caisson/${store.id}`;
+      const host: Host = { pool, facts, arenas: new ArenaPool(), runDir, faults: options.faults ?? {} };
+      const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
+      const journal = await openJournal(join(store.dir, '.journal'), options.journal ?? {});
+      const supervisor = new Supervisor(store, host, ids, journal.log, journal, lock, options.logger ?? null);
       try {
         await supervisor.perform(compilePrepare(facts, runDir));
         await supervisor.load();
       } catch (error) {
         await supervisor.perform(compileRelease(facts, runDir)).catch(() => undefined);
+        await journal.close();
         throw error;
       }
       return supervisor;
@@ -206,6 +213,7 @@ export class Supervisor implements AsyncDisposable {
     });
     releaseWatches();
     this.log.close();
+    await this.journal.close();
     this.lock.release();
   }
 

@@ -34,11 +34,26 @@ function specs(): SpecInput[] {
   ];
 }
 
+/** The journal: whatever the dead supervisor told is found again under its number, and no number is missing. */
+async function expectRemembered(supervisor: Supervisor, victim: Victim): Promise<void> {
+  const last = supervisor.seq;
+  expect(last).toBeGreaterThanOrEqual(Math.max(0, ...victim.told.keys()));
+  const states = new Map<number, string>();
+  let expected = 1;
+  for await (const event of supervisor.events({ since: 0 })) {
+    expect(event.seq).toBe(expected++);
+    if (event.type === 'state') states.set(event.seq, `${event.container} ${event.to}`);
+    if (event.seq === last) break;
+  }
+  for (const [seq, state] of victim.told) expect(states.get(seq), `event ${seq}`).toBe(state);
+}
+
 /** After the death: nothing half-made; then a new supervisor, whose containers run or are stopped, and go. */
-async function recover(stateDir: string): Promise<void> {
+async function recover(stateDir: string, victim: Victim): Promise<void> {
   const prefix = `caisson-${own(stateDir)}`;
   await until(() => halfMade(prefix).length === 0, 'unfinished starts end with their supervisor', slow(5000));
   const supervisor: Supervisor = await rig.open({ stateDir });
+  await expectRemembered(supervisor, victim);
   const containers = supervisor.list();
   expect(containers.map(({ name }) => name).sort()).toEqual(['o', 'p', 'u']);
   for (const container of containers) {
@@ -65,7 +80,7 @@ describe('LIF-08: kill -9 exactly at the event of', () => {
     expect(await victim.dead).toBe('SIGKILL');
     note(victim);
     expect(victim.states.filter(state => state.endsWith(` ${killAt}`))).toEqual([]);
-    await recover(stateDir);
+    await recover(stateDir, victim);
   });
 });
 
@@ -77,17 +92,18 @@ describe('LIF-08: kill -9 at a random moment of a loop of starts and stops', () 
     await new Promise(resolve => setTimeout(resolve, Math.random() * 40));
     await victim.kill();
     note(victim);
-    await recover(stateDir);
+    await recover(stateDir, victim);
   });
 });
 
 test('LIF-08: killed again and again over the same state', async () => {
   const stateDir = rig.stateDir();
+  let victim: Victim | undefined;
   for (let round = 0; round < 4; round++) {
-    const victim = new Victim({ stateDir, specs: specs(), loop: true });
+    victim = new Victim({ stateDir, specs: specs(), loop: true });
     await victim.ready;
     await new Promise(resolve => setTimeout(resolve, Math.random() * 30));
     await victim.kill();
   }
-  await recover(stateDir);
+  if (victim !== undefined) await recover(stateDir, victim);
 });

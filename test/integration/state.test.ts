@@ -105,7 +105,7 @@ describe('bad input', () => {
     const settled = await Promise.allSettled([rig.supervisor.create(spec), rig.supervisor.create(spec)]);
     expect(settled.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     await expect(rig.supervisor.create(spec)).rejects.toMatchObject({ code: 'CONTAINER_EXISTS', field: 'name' });
-    expect(readdirSync(rig.supervisor.stateDir).sort()).toEqual(['.lock', 'one']);
+    expect(readdirSync(rig.supervisor.stateDir).sort()).toEqual(['.journal', '.lock', 'one']);
     await rig.supervisor.remove('one');
     await expect(rig.supervisor.remove('one')).rejects.toMatchObject({ code: 'CONTAINER_NOT_FOUND' });
     expect(() => rig.supervisor.get('one')).toThrow(/no container/);
@@ -236,7 +236,7 @@ describe('the state directory', () => {
     writeFileSync(join(stateDir, '.unfinished-half', 'container.json'), '{}');
     const supervisor = await rig.open({ stateDir });
     expect(supervisor.list()).toEqual([]);
-    expect(readdirSync(stateDir).sort()).toEqual(['.lock', 'README', 'empty', 'not a name']);
+    expect(readdirSync(stateDir).sort()).toEqual(['.journal', '.lock', 'README', 'empty', 'not a name']);
   });
 
   test('containers survive their supervisor: same spec, ids and order', async () => {

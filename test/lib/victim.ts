@@ -26,11 +26,13 @@ interface Ready {
   readonly pids?: Record<string, number>;
 }
 
-type Said = Ready | { command: number } | { dead: true } | { container: string; state: string };
+type Said = Ready | { command: number } | { dead: true } | { container: string; state: string; seq: number };
 
 export class Victim {
   /** States its containers went through, as `name state`. */
   readonly states: string[] = [];
+  /** The same by the sequence number of the event that told. */
+  readonly told = new Map<number, string>();
   /** Settles when it is dead; without a reaper, with the signal that did it. */
   readonly dead: Promise<NodeJS.Signals | null>;
   readonly ready: Promise<Ready>;
@@ -56,7 +58,11 @@ export class Victim {
         if ('ready' in said) resolve(said);
         else if ('command' in said) this.command = said.command;
         else if ('dead' in said) told(null);
-        else this.states.push(`${said.container} ${said.state}`);
+        else {
+          const state = `${said.container} ${said.state}`;
+          this.states.push(state);
+          this.told.set(said.seq, state);
+        }
       });
       void this.dead.then(signal => reject(new Error(`it died by ${signal} before it was ready: ${this.errors}`)));
     });
