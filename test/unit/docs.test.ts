@@ -145,7 +145,7 @@ describe('docs/api.md', () => {
         .sort(),
     ).toEqual([...new Set(types)].sort());
     // Only types say which there are: `code: PlanNotice['code'] | 'adopted'`.
-    const codes = [...`${events}${read('src/plan/step.ts')}`.matchAll(/readonly code: ([^;]+);/g)]
+    const codes = [...`${events}${read('src/plan/step.ts')}`.matchAll(/readonly code:([^;]+);/g)]
       .flatMap(match => [...(match[1] ?? '').replaceAll(/\['code'\]/g, '').matchAll(/'([a-z-]+)'/g)])
       .map(match => match[1] ?? '');
     expect(codes).toContain('adopted');
