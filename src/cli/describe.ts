@@ -52,15 +52,13 @@ export function specFrom(
   }
   const name = options.name ?? `${bare ? rootfs : 'run'}-${randomBytes(3).toString('hex')}`;
   const { hostname, privileged, ephemeral, env = {} } = options;
-  // A program of the user's own wants the terminal; only the template's init hands it to its shell.
-  const controlling = program !== undefined;
   const common = {
     name,
     ...(hostname === undefined ? {} : { hostname }),
     ...(privileged === true ? { privileged } : {}),
     ...(Object.keys(env).length === 0 ? {} : { environment: env }),
     ...(program === undefined ? {} : { init: program, args: rest }),
-    console: { ...(bare ? { controlling } : {}), ...size },
+    ...(size === undefined ? {} : { console: size }),
   };
   if (isTemplate(rootfs) && bare) {
     return {

@@ -6,7 +6,8 @@ import { birthCgroup, cgroupJoin } from './cgroup-join.js';
 import { cgroupMounts } from './cgroup-mounts.js';
 import { cgroupSetup, scopeSetup } from './cgroup-setup.js';
 import { cgroupPaths } from './cgroups.js';
-import { coversAttach, coversBind, coversClose, coversMake, KERNEL_LOG } from './covers.js';
+import { coversAttach, coversBind, coversClose, coversMake } from './covers.js';
+import { detectInitStep } from './detect.js';
 import { devicePolicy } from './device-policy.js';
 import { deviceSteps } from './devices.js';
 import { etcBinds, etcFiles } from './etc.js';
@@ -14,8 +15,8 @@ import type { HostFacts } from './facts.js';
 import { hostPaths } from './host-paths.js';
 import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
+import { keptDescriptors } from './kept.js';
 import { kernelMounts } from './mounts.js';
-import { NOTIFY } from './notify.js';
 import { privateTree, rootfsDetachOld, rootfsPivot } from './rootfs.js';
 import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
 import { runHost, runHostSeal } from './run-host.js';
@@ -30,10 +31,6 @@ export interface Assigned {
   /** Its uuid, for an image that has no machine id. */
   readonly uuid: string;
 }
-
-/** Registers the supervisor keeps: the pid, its descriptor, both ends of the console (the slave so that the master
- * never sees a hang-up while init has the console closed, HST-06), the kernel log, and where PID 1 reports. */
-const EXPORTS = ['pid', 'fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY];
 
 /**
  * @throws CaissonError SPEC_INVALID when the spec asks for what this kind of host cannot give, HOST_UNSUPPORTED or
@@ -69,6 +66,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned),
     ...etcFiles(spec),
+    detectInitStep(spec),
     ...coversMake(spec),
     identityStep(),
     ...privateTree(),
@@ -94,6 +92,6 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     container: spec.name,
     steps,
     notices: [...devices.notices, ...policy.notices, ...running.notices],
-    exports: EXPORTS,
+    exports: ['pid', ...keptDescriptors(spec)],
   };
 }

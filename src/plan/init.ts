@@ -1,14 +1,15 @@
 /** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
 import type { ContainerSpec } from '../spec/container.js';
 import type { Variable } from './actions/init.js';
-import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
-import { NOTIFY, notifyVariable } from './notify.js';
+import { keptDescriptors } from './kept.js';
+import { notifyVariable } from './notify.js';
 import { CREDENTIALS, UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
 import { nameSteps, netSysctls } from './sysctls.js';
+import { controllingTerminal } from './terminal.js';
 
 function init(id: string, label: string, action: InitAction): Step {
   return { id: `running.${id}`, phase: 'running', executor: 'init', label, action };
@@ -79,7 +80,7 @@ export function runningSteps(
     ...[0, 1, 2].map(fd =>
       init(`fd.${fd}`, `console as descriptor ${fd}`, { op: 'dup', fd: 'fd:console.slave', to: fd }),
     ),
-    ...(spec.console.controlling ? [init('tty', 'console as controlling terminal', { op: 'controlling_tty' })] : []),
+    ...controllingTerminal(spec),
     init('umask', 'umask 0022', { op: 'umask', mask: 0o022 }),
     ...security.steps,
     init('signals.default', 'default action for every ignored signal', {
@@ -132,11 +133,7 @@ export function runningSteps(
     phase: 'running',
     executor: 'host',
     label: 'give what we keep high numbers: the low ones are for launches',
-    action: {
-      op: 'raise',
-      registers: ['fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY],
-      from: KEPT_DESCRIPTORS_FROM,
-    },
+    action: { op: 'raise', registers: keptDescriptors(spec), from: KEPT_DESCRIPTORS_FROM },
     tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],
   });
   steps.push({

@@ -2,9 +2,8 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { cgroupDirectories, cgroupPaths } from './cgroups.js';
-import { KERNEL_LOG } from './covers.js';
 import type { HostFacts } from './facts.js';
-import { NOTIFY } from './notify.js';
+import { keptDescriptors } from './kept.js';
 import { ephemeralLayer, type Places } from './rootfs-layer.js';
 import { incomingDirectory } from './run-host.js';
 import { SYSTEMD_TIMEOUT_MS } from './scope.js';
@@ -28,9 +27,9 @@ export function compileTeardown(
 ): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const steps: HostStep[] = [
-    step('close', 'close PID 1, both ends of its console, its kernel log and its notify socket', {
+    step('close', 'close PID 1, its terminals, and what it reads and writes of ours', {
       op: 'close',
-      registers: ['fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY, 'fd:pidfd'],
+      registers: keptDescriptors(spec),
     }),
     // Processes that joined by exec die with the pid namespace too, but their cgroup may drain a little later (LIF-20).
     step('kill', 'kill what is left and wait until the cgroups are empty', {

@@ -1,7 +1,11 @@
-/** Terminals: a devpts instance of the container's own, whose first pty is its console (ENV-24, ENV-25). */
+/**
+ * Terminals: a devpts instance of the container's own, whose first pty is its console (ENV-24, ENV-25), and the
+ * controlling terminal of PID 1 (ENV-54).
+ */
 import type { ContainerSpec } from '../spec/container.js';
+import { INIT_SIGNS } from './detect.js';
 import { directory, host, init } from './device-step.js';
-import type { HostStep, InitStep } from './step.js';
+import type { HostStep, InitStep, Register } from './step.js';
 
 const TTY_GID = 5;
 
@@ -9,6 +13,52 @@ const TTY_GID = 5;
 function ttyGroup(spec: ContainerSpec): number | null {
   if (spec.idmap === null) return TTY_GID;
   return spec.idmap.count > TTY_GID ? spec.idmap.first + TTY_GID : null;
+}
+
+/** Master of the idle terminal. */
+export const IDLE: Register = 'fd:idle';
+const IDLE_SLAVE: Register = 'fd:idle.slave';
+
+/**
+ * The terminal of an init that would take the console (spec/inits.ts). The supervisor keeps both ends: with its last
+ * descriptor closed a terminal controls nobody any more, and PID 1 may have none of its own open (ENV-53).
+ */
+export function idleTerminal(spec: ContainerSpec): { made: HostStep[]; kept: Register[] } {
+  if (spec.console.controlling !== 'auto') return { made: [], kept: [] };
+  const owner = spec.idmap?.first ?? 0;
+  const step = host('idle', 'pty that nobody types on, as the terminal of an init that would take the console', {
+    op: 'pty.open',
+    devpts: 'fd:devpts',
+    rows: spec.console.rows,
+    cols: spec.console.cols,
+    uid: owner,
+    gid: ttyGroup(spec) ?? owner,
+    save: { master: IDLE, slave: IDLE_SLAVE },
+  });
+  return { made: [{ ...step, needs: INIT_SIGNS.needsIdleTerminal }], kept: [IDLE, IDLE_SLAVE] };
+}
+
+/** Once PID 1 leads a session: a terminal controls one session only. */
+export function controllingTerminal(spec: ContainerSpec): InitStep[] {
+  const step = (id: string, what: string, fd: Register): InitStep => ({
+    id: `running.${id}`,
+    phase: 'running',
+    executor: 'init',
+    label: `${what} as controlling terminal`,
+    action: { op: 'controlling_tty', fd },
+  });
+  const console = step('tty', 'console', 'fd:console.slave');
+  switch (spec.console.controlling) {
+    case true:
+      return [console];
+    case false:
+      return [];
+    case 'auto':
+      return [
+        { ...console, needs: INIT_SIGNS.takesConsole },
+        { ...step('tty.idle', 'idle pty', IDLE_SLAVE), needs: INIT_SIGNS.needsIdleTerminal },
+      ];
+  }
 }
 
 /** `made` by the host in `fd:dev`, then `attached` by the child once /dev is. */
@@ -49,6 +99,7 @@ export function terminalSteps(spec: ContainerSpec): { made: HostStep[]; attached
         gid: gid ?? owner,
         save: { master: 'fd:console', slave: 'fd:console.slave' },
       }),
+      ...idleTerminal(spec).made,
     ],
     attached: [
       init('attach.pts', 'attach /dev/pts', { op: 'move_mount', mount: 'fd:devpts', target: '/dev/pts' }),

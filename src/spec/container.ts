@@ -63,7 +63,7 @@ export interface ContainerSpec {
   readonly restart: RestartRules;
   readonly console: {
     readonly ring: number;
-    readonly controlling: boolean;
+    readonly controlling: boolean | 'auto';
     readonly rows: number;
     readonly cols: number;
   };
@@ -163,7 +163,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     restart: resolveRestart(spec.restart),
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
-      controlling: spec.console?.controlling ?? true,
+      controlling: spec.console?.controlling ?? 'auto',
       rows: spec.console?.rows ?? 24,
       cols: spec.console?.cols ?? 80,
     },

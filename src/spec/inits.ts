@@ -8,23 +8,37 @@ const SIGPWR = 30;
 /** SIGRTMIN+3 of glibc (LIF-23): systemd's halt.target. */
 export const SYSTEMD_HALT = 37;
 
+/**
+ * The controlling terminal that PID 1 is given (ENV-54): where it has the console, ^C typed there is a SIGINT to it, which
+ * means reboot to most inits, and no login can have the console as its own.
+ *
+ * `console`: it knows what to do with it. `none`: it leaves terminals to what it starts. `idle`: it opens the console in a
+ * way that takes it, unless it has another terminal already: so it gets one on which nobody ever types.
+ */
+export type InitTerminal = 'console' | 'none' | 'idle';
+
 export interface InitProfile {
   readonly halt: number;
   readonly reboot: number;
+  readonly terminal: InitTerminal;
+  /** What /dev/log is at the start (ENV-27): the way to journald's socket, or a socket of ours. */
+  readonly log: 'journal' | 'socket';
 }
 
 export const INIT_PROFILES = {
-  systemd: { halt: SYSTEMD_HALT, reboot: SIGINT },
+  // It gives the terminal up as soon as it runs.
+  systemd: { halt: SYSTEMD_HALT, reboot: SIGINT, terminal: 'console', log: 'journal' },
   // SIGPWR halts it only where its inittab has a power-fail action, and Debian's has none.
-  sysvinit: { halt: SIGPWR, reboot: SIGINT },
-  openrc: { halt: SIGPWR, reboot: SIGINT },
-  busybox: { halt: SIGUSR1, reboot: SIGTERM },
+  sysvinit: { halt: SIGPWR, reboot: SIGINT, terminal: 'idle', log: 'socket' },
+  openrc: { halt: SIGPWR, reboot: SIGINT, terminal: 'idle', log: 'socket' },
+  busybox: { halt: SIGUSR1, reboot: SIGTERM, terminal: 'none', log: 'socket' },
   // No signal makes it reboot.
-  runit: { halt: SIGPWR, reboot: SIGINT },
-  finit: { halt: SIGUSR2, reboot: SIGTERM },
+  runit: { halt: SIGPWR, reboot: SIGINT, terminal: 'none', log: 'socket' },
+  finit: { halt: SIGUSR2, reboot: SIGTERM, terminal: 'none', log: 'socket' },
   // It ends by either, with status 0: a reboot that was asked for is that and a new start.
-  s6: { halt: SIGTERM, reboot: SIGTERM },
-  unknown: { halt: SIGPWR, reboot: SIGINT },
+  s6: { halt: SIGTERM, reboot: SIGTERM, terminal: 'none', log: 'socket' },
+  // A program of the user's own: a shell wants the terminal.
+  unknown: { halt: SIGPWR, reboot: SIGINT, terminal: 'console', log: 'socket' },
 } as const satisfies Record<string, InitProfile>;
 export type InitName = keyof typeof INIT_PROFILES;
 export const INIT_NAMES = Object.keys(INIT_PROFILES) as InitName[];
@@ -34,8 +48,29 @@ const PROGRAMS: Readonly<Record<string, InitName>> = {
   runit: 'runit',
   'runit-init': 'runit',
   finit: 'finit',
+  'openrc-init': 'openrc',
   's6-svscan': 's6',
+  's6-linux-init': 's6',
 };
+
+/**
+ * The init that an init script becomes: by the last line that runs a known one, with `exec` as in a shell or without, as
+ * in execline.
+ */
+export function initOfScript(text: string): InitName {
+  for (const line of text.split('\n').reverse()) {
+    const words = line.trim().split(/\s+/);
+    const [program = '', argument = ''] = words[0] === 'exec' ? words.slice(1) : words;
+    const name = basename(program);
+    if (Object.hasOwn(PROGRAMS, name)) return PROGRAMS[name] ?? 'unknown';
+    if (name === 'busybox' && argument === 'init') return 'busybox';
+  }
+  return 'unknown';
+}
+
+function basename(path: string): string {
+  return path.replace(/^.*\//, '');
+}
 
 /**
  * The init that PID 1 is, by the program it runs.
@@ -44,9 +79,27 @@ const PROGRAMS: Readonly<Record<string, InitName>> = {
  * @param blocksHalt it blocks SIGRTMIN+3, as only systemd does (LIF-22).
  */
 export function detectInit(executable: string, command: string, blocksHalt: boolean): InitName {
-  const program = executable.replace(/ \(deleted\)$/, '').replace(/^.*\//, '');
+  const program = basename(executable.replace(/ \(deleted\)$/, ''));
   if (Object.hasOwn(PROGRAMS, program)) return PROGRAMS[program] ?? 'unknown';
   if (program.startsWith('busybox')) return command === 'init' || command === 'linuxrc' ? 'busybox' : 'unknown';
   if (blocksHalt) return 'systemd';
   return program === 'init' ? 'sysvinit' : 'unknown';
+}
+
+/** What of an init a start has to know before it runs. */
+export interface InitSigns {
+  readonly takesConsole: boolean;
+  readonly needsIdleTerminal: boolean;
+  readonly hasJournal: boolean;
+  readonly lacksJournal: boolean;
+}
+
+export function signsOf(init: InitName): InitSigns {
+  const { terminal, log } = INIT_PROFILES[init];
+  return {
+    takesConsole: terminal === 'console',
+    needsIdleTerminal: terminal === 'idle',
+    hasJournal: log === 'journal',
+    lacksJournal: log === 'socket',
+  };
 }

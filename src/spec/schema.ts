@@ -92,10 +92,10 @@ export const containerSpecSchema = object({
       /** Bytes of console output kept for later readers (ENV-25). */
       ring: v.optional(whole(0, 64 * 1024 * 1024)),
       /**
-       * PID 1 has the console as its controlling terminal (ENV-54). An init that lets a shell have it instead needs
-       * false: a terminal controls one session only, and ^C would go to PID 1, where it means reboot.
+       * PID 1 has the console as its controlling terminal (ENV-54). `auto`: unless it is an init that lets a login have
+       * it instead; a terminal controls one session only, and ^C would go to PID 1, where it means reboot.
        */
-      controlling: v.optional(flag),
+      controlling: v.optional(v.union([v.boolean(), v.literal('auto')], 'must be true, false or auto')),
       rows: v.optional(whole(1, 65535)),
       cols: v.optional(whole(1, 65535)),
     }),

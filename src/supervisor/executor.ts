@@ -7,15 +7,18 @@ import type { Assigned } from '../plan/compile.js';
 import { NOTIFY } from '../plan/notify.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
+import { IDLE } from '../plan/terminal.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
 import { poll, sendSignal } from '../syscalls/process.js';
+import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
 import type { PackedRecords } from '../workers/packed.js';
 import type { Console } from './console.js';
 import type { Host } from './host.js';
+import { drain } from './idle-terminal.js';
 import { Launch } from './launch.js';
 import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
@@ -36,6 +39,7 @@ export class Executor implements ContainerPort {
   private starting: Launch | undefined;
   private registers: Registers = {};
   private watching: Pid1Watch | undefined;
+  private idle: Watch | undefined;
   private killed = false;
   /** The start under way is to be given up, also while it still clears up after the last life. */
   private cancelled = false;
@@ -185,6 +189,8 @@ export class Executor implements ContainerPort {
   private release(): void {
     this.watching?.close();
     this.watching = undefined;
+    this.idle?.close();
+    this.idle = undefined;
     this.console.disconnect();
     this.readiness.close();
   }
@@ -210,8 +216,9 @@ export class Executor implements ContainerPort {
     if (error !== null) throw CaissonError.from(await this.dropKept(error));
     this.kept = false;
     this.registers = registers;
-    const master = registers['fd:console'];
+    const { 'fd:console': master, [IDLE]: idle } = registers;
     if (master !== undefined) this.console.connect(master);
+    if (idle !== undefined) this.idle = drain(idle);
   }
 
   /**

@@ -3,7 +3,7 @@ import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.j
 import { CaissonError } from '../spec/errors.js';
 import type { OverlayKind } from '../spec/schema/rootfs.js';
 import type { ContainerSpecInput } from '../spec/schema.js';
-import { isTemplate, TEMPLATES, type TemplateName, templateDefaults } from './templates.js';
+import { isTemplate, TEMPLATES, type TemplateName } from './templates.js';
 
 export type TemplateInput = Omit<ContainerSpecInput, 'rootfs'> & {
   readonly template: TemplateName;
@@ -35,10 +35,6 @@ export function resolveInput(input: unknown, rootfsOf: (name: string) => string,
   if ('rootfs' in rest)
     throw new CaissonError('SPEC_INVALID', 'rootfs: give either rootfs or template', { field: 'rootfs' });
   const rootfs = { path: rootfsOf(String(rest.name)), ...(overlay === undefined ? {} : { overlay }) };
-  const defaults = templateDefaults(template);
-  const merged: Record<string, unknown> = { ...defaults, ...rest, rootfs };
-  // Options within `console` are merged, not replaced: asking for a window size is not asking for another terminal.
-  if (typeof rest.console === 'object' && rest.console !== null)
-    merged.console = { ...(defaults.console as object), ...rest.console };
-  return { spec: resolveSpec(merged, allocate), recorded: merged, template };
+  const recorded = { ...rest, rootfs };
+  return { spec: resolveSpec(recorded, allocate), recorded, template };
 }

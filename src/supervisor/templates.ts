@@ -12,15 +12,6 @@ export function isTemplate(name: unknown): name is TemplateName {
   return (TEMPLATES as readonly unknown[]).includes(name);
 }
 
-/** What a spec for this template says where the user says nothing. */
-export function templateDefaults(name: TemplateName): Readonly<Record<string, unknown>> {
-  switch (name) {
-    case 'busybox':
-      // Its init gives the console to the shell it starts there.
-      return { console: { controlling: false } };
-  }
-}
-
 /** Makes the tree of a template in `directory`, which must not exist. @throws CaissonError TEMPLATE_FAILED */
 export async function buildTemplate(name: TemplateName, directory: string): Promise<void> {
   switch (name) {

@@ -2,7 +2,7 @@
 import type { Container } from 'caisson';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, type ImageName, image } from '../lib/images.ts';
-import { login, type, zombies } from '../lib/inside.ts';
+import { inside, login, type, zombies } from '../lib/inside.ts';
 import { finish, type Spec, until, useRig } from '../lib/rig.ts';
 
 const rig = useRig();
@@ -12,15 +12,22 @@ const CLEAN_MS = 20_000;
 
 const INITS = ['sysvinit', 'openrc', 'runit', 'finit', 's6'] as const;
 type Init = (typeof INITS)[number];
+/** Those which would take the console have one of their own, after which they take no other. */
+const TERMINAL_OF: Readonly<Record<Init, string>> = {
+  sysvinit: 'pts/1',
+  openrc: 'pts/1',
+  runit: '?',
+  finit: '?',
+  s6: '?',
+};
 
 beforeAll(async () => {
   for (const name of INITS) trees.set(name, await image(name));
 }, IMAGE_TIMEOUT_MS);
 
-// The terminal is for the login shell: these inits do not let go of a controlling terminal that they were given.
 function start(name: Init, spec: Spec = {}): Promise<Container> {
   const rootfs = { path: trees.get(name) ?? '', overlay: 'ephemeral' as const };
-  return rig.start({ rootfs, console: { controlling: false }, ...spec });
+  return rig.start({ rootfs, ...spec });
 }
 
 describe.each(INITS)('%s', name => {
@@ -32,7 +39,7 @@ describe.each(INITS)('%s', name => {
   });
 });
 
-describe.each(['runit', 'finit', 's6'] as const)('%s', name => {
+describe.each(INITS)('%s', name => {
   test('ENV-54: ^C on the console is for the command that runs there, not for PID 1', async () => {
     const container = await start(name);
     await login(container);
@@ -43,6 +50,9 @@ describe.each(['runit', 'finit', 's6'] as const)('%s', name => {
     // The shell answers, a thousand seconds before the sleep would have ended.
     await type(container, 'echo $((6 * 7))', /42\r\n/);
     expect(container.restartCount).toBe(0);
+    expect(container.state).toBe('running');
+    // The terminal is the shell's, so that PID 1 can have no part in it.
+    expect((await inside(container, 'ps -o tty= -p 1')).text).toBe(TERMINAL_OF[name]);
   });
 });
 

@@ -14,7 +14,6 @@ const missing = (image: string): string | false =>
 async function boot(image: string, greeting: RegExp | null): Promise<Container> {
   const container = await rig.start({
     rootfs: { path: `${images}/${image}`, overlay: 'ephemeral' },
-    console: { controlling: false },
   });
   if (greeting !== null) await waitForText(container, greeting, { timeoutMs: 30_000 });
   return container;

@@ -1,6 +1,6 @@
 /** PID 1 as it is born: program, environment, descriptors, session, signals, ids, limits, capabilities (ENV-50 to ENV-60). */
 import { execFile } from 'node:child_process';
-import { chmodSync, copyFileSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, copyFileSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
@@ -67,6 +67,26 @@ describe.each(MODES)('%s', mode => {
     const { lines } = await rig.run({ mode, init: '/bin/birth', console: { controlling: false } });
     expect(lines).toContain('pid 1 ppid 0 sid 1 tcpgrp -1');
     expect(lines).toContain('tty No such device or address');
+  });
+
+  test('ENV-54: console.controlling: auto goes by what init the image has', async () => {
+    const asked = async (init: string, text: string): Promise<string[]> => {
+      const tree = rig.tree();
+      rmSync(`${tree}/sbin/init`);
+      copyFileSync(`${rig.rootfs}/bin/birth`, `${tree}${init}`);
+      // Behind what the program needs of its file.
+      appendFileSync(`${tree}${init}`, text);
+      return (await rig.run({ mode, rootfs: { path: tree, overlay: 'ephemeral' }, init })).lines;
+    };
+    // A program of the user's own may be called init, too.
+    expect(await asked('/sbin/init', '')).toContain('pid 1 ppid 0 sid 1 tcpgrp 1');
+    // An idle terminal, so that the console is anybody's.
+    const sysvinit = await asked('/sbin/init', '\0/etc/inittab\0');
+    expect(sysvinit).toContain('pid 1 ppid 0 sid 1 tcpgrp -1');
+    expect(sysvinit).toContain('tty opens');
+    const runit = await asked('/sbin/runit', '');
+    expect(runit).toContain('pid 1 ppid 0 sid 1 tcpgrp -1');
+    expect(runit).toContain('tty No such device or address');
   });
 
   test('ENV-50, ENV-51: argv is the path only, the environment one line, /sbin/init by default', async () => {

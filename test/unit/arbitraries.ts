@@ -77,7 +77,11 @@ export const specInput = fc
         optional,
       ),
       console: fc.record(
-        { ring: fc.nat(1_000_000), controlling: fc.boolean(), rows: fc.integer({ min: 1, max: 500 }) },
+        {
+          ring: fc.nat(1_000_000),
+          controlling: fc.constantFrom(true, false, 'auto'),
+          rows: fc.integer({ min: 1, max: 500 }),
+        },
         optional,
       ),
       user: fc.oneof(

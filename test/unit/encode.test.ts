@@ -136,7 +136,10 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     expect(one({ op: 'dup', fd: 'fd:c', to: 2 }).map(show)).toEqual([`LOAD_I32(${SLOT}) -> 1.0`, 'dup3(0, 2, 0)']);
   },
   controlling_tty: () => {
-    expect(one({ op: 'controlling_tty' }).map(show)).toEqual([`ioctl(0, ${0x540e}, 0)`]);
+    expect(one({ op: 'controlling_tty', fd: 'fd:c' }).map(show)).toEqual([
+      `LOAD_I32(${SLOT}) -> 1.0`,
+      `ioctl(0, ${0x540e}, 0)`,
+    ]);
   },
   capabilities: () => {
     const entries = one({

@@ -34,10 +34,19 @@ describe.each(CASES)('on %s, %s', (_host, _mode, spec, facts) => {
     expect(at(plan, 'running.fds')).toBeGreaterThan(at(plan, 'running.fd.2'));
   });
 
-  test('ENV-54 a new session, then the console as its controlling terminal', () => {
+  test('ENV-54 a new session, then the console as its controlling terminal, or an idle one, by the init it is', () => {
+    expect(at(plan, 'mounting.init.detect')).toBeLessThan(at(plan, 'devices.idle'));
+    expect(hostStepOf(plan, 'devices.idle').needs).toBe('is:init.needs-idle-terminal');
+    expect(at(plan, 'devices.console')).toBeLessThan(at(plan, 'devices.idle'));
     expect(at(plan, 'running.session')).toBeLessThan(at(plan, 'running.tty'));
-    expect(at(plan, 'running.fd.0')).toBeLessThan(at(plan, 'running.tty'));
-    expect(initStepOf(plan, 'running.tty').action).toEqual({ op: 'controlling_tty' });
+    expect(initStepOf(plan, 'running.tty')).toMatchObject({
+      action: { op: 'controlling_tty', fd: 'fd:console.slave' },
+      needs: 'is:init.takes-console',
+    });
+    expect(initStepOf(plan, 'running.tty.idle')).toMatchObject({
+      action: { op: 'controlling_tty', fd: 'fd:idle.slave' },
+      needs: 'is:init.needs-idle-terminal',
+    });
   });
 
   test('ENV-55 SIGPIPE (13) and SIGXFSZ (25), which Node ignores, get their default action back', () => {
@@ -133,9 +142,15 @@ describe('ENV-51, ENV-52 environment', () => {
   });
 });
 
+test('ENV-54 console.controlling: true gives PID 1 the console, whatever init it is', () => {
+  const plan = planOf(unprivileged({ console: { controlling: true } }), PURE_V2);
+  expect(initStepOf(plan, 'running.tty').needs).toBeUndefined();
+  for (const id of ['running.tty.idle', 'devices.idle']) expect(has(plan, id), id).toBe(false);
+});
+
 test('ENV-54 console.controlling: false leaves the terminal to whoever opens it first', () => {
   const plan = planOf(unprivileged({ console: { controlling: false } }), PURE_V2);
-  expect(has(plan, 'running.tty')).toBe(false);
+  for (const id of ['running.tty', 'running.tty.idle', 'devices.idle']) expect(has(plan, id), id).toBe(false);
   expect(has(plan, 'running.session')).toBe(true);
   expect(actions(plan, 'dup')).toHaveLength(3);
 });

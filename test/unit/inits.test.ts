@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { detectInit, INIT_NAMES, INIT_PROFILES } from '#src/spec/inits.js';
+import { detectInit, INIT_NAMES, INIT_PROFILES, initOfScript, signsOf } from '#src/spec/inits.js';
 import { signalName } from '#src/spec/signals.js';
 
 describe('LIF-24: inits by what PID 1 runs', () => {
@@ -14,6 +14,7 @@ describe('LIF-24: inits by what PID 1 runs', () => {
     ['/usr/lib/runit/runit-init', 'init', false, 'runit'],
     ['/usr/sbin/finit', 'init', false, 'finit'],
     ['/usr/bin/s6-svscan', 's6-svscan', false, 's6'],
+    ['/sbin/openrc-init', 'init', false, 'openrc'],
     // Whatever it is called: only systemd blocks its halt signal (LIF-22).
     ['/sbin/my-init', 'my-init', true, 'systemd'],
     ['/usr/bin/sleep', 'init', false, 'unknown'],
@@ -21,6 +22,39 @@ describe('LIF-24: inits by what PID 1 runs', () => {
     ['', '', false, 'unknown'],
   ] as const)('%s as %s, blocking 37: %s is %s', (executable, command, blocks, init) => {
     expect(detectInit(executable, command, blocks)).toBe(init);
+  });
+
+  test.each([
+    ['#!/bin/sh\nexport PATH=/bin\nexec s6-svscan /etc/s6\n', 's6'],
+    ['#!/command/execlineb -S0\n\n/command/s6-linux-init -c /etc/s6-linux-init -m 0022 -- "$@"\n', 's6'],
+    ['#!/bin/sh\necho own >/etc/hostname\n  exec /lib/systemd/systemd "$@"', 'systemd'],
+    ['#!/bin/sh\nexec /bin/busybox init', 'busybox'],
+    ['#!/bin/sh\nexec /bin/busybox sh', 'unknown'],
+    ['#!/bin/sh\n# exec systemd\nexec "$@"', 'unknown'],
+    ['#!/bin/sh\nexec', 'unknown'],
+    ['constructor', 'unknown'],
+    ['', 'unknown'],
+  ])('of the script %j: %s', (text, init) => {
+    expect(initOfScript(text)).toBe(init);
+  });
+
+  test('ENV-27, ENV-54: terminal and log of each, also as signs of which one of a pair holds', () => {
+    expect(Object.fromEntries(INIT_NAMES.map(name => [name, INIT_PROFILES[name].terminal]))).toEqual({
+      systemd: 'console',
+      sysvinit: 'idle',
+      openrc: 'idle',
+      busybox: 'none',
+      runit: 'none',
+      finit: 'none',
+      s6: 'none',
+      unknown: 'console',
+    });
+    for (const name of INIT_NAMES) {
+      const signs = signsOf(name);
+      expect(signs.hasJournal, name).toBe(name === 'systemd');
+      expect(signs.lacksJournal, name).toBe(!signs.hasJournal);
+      expect(signs.takesConsole && signs.needsIdleTerminal, name).toBe(false);
+    }
   });
 
   test('the table is the measured one', () => {

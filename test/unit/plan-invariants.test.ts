@@ -236,6 +236,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'resolv-conf.write': IN_IMAGE,
   'resolv-conf.delete': IN_IMAGE,
   'resolv-conf.bind': DESCRIPTOR,
+  'init.detect': 'looks only',
   'tree.uuid': IN_TREE,
   'tree.open': DESCRIPTOR,
   'credentials.mount': DESCRIPTOR,

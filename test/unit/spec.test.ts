@@ -55,7 +55,7 @@ describe('defaults', () => {
         backoff: { initial: 100, factor: 2, max: 60_000, jitter: 0.1, resetAfter: 10_000 },
         limit: { count: 10, period: 60_000 },
       },
-      console: { ring: 131_072, controlling: true, rows: 24, cols: 80 },
+      console: { ring: 131_072, controlling: 'auto', rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
   });
@@ -257,7 +257,7 @@ describe('wrong types', () => {
     [
       'console.controlling',
       'boolean',
-      /must be true or false/,
+      /must be true, false or auto/,
       controlling => ({ ...MINIMAL, console: { controlling } }),
     ],
     ['console.rows', 'number', /must be a number/, rows => ({ ...MINIMAL, console: { rows } })],

@@ -26,7 +26,7 @@ export type InitAction =
   | { readonly op: 'setdomainname'; readonly name: string }
   | { readonly op: 'setsid' }
   | { readonly op: 'dup'; readonly fd: Register; readonly to: number }
-  | { readonly op: 'controlling_tty' }
+  | { readonly op: 'controlling_tty'; readonly fd: Register }
   | { readonly op: 'capabilities'; readonly keep: readonly string[]; readonly drop: readonly string[] }
   | { readonly op: 'session_keyring' }
   /** A classic BPF program that judges every system call of the process and its descendants from here on. */

@@ -1,4 +1,5 @@
 /** Making the root file system's mount. Done by a worker thread, in the host's namespaces. */
+import type { InitName, InitSigns } from '../../spec/inits.js';
 import type { Register } from './register.js';
 
 export type RootfsAction =
@@ -28,5 +29,14 @@ export type RootfsAction =
     }
   | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }
   | { readonly op: 'mount.idmap'; readonly mount: Register; readonly userns: Register }
+  /** Which init the program `init` of the tree is, as registers that are filled where it has that property. */
+  | {
+      readonly op: 'init.detect';
+      readonly root: Register;
+      readonly init: string;
+      /** `auto`: by what the tree holds. */
+      readonly profile: InitName | 'auto';
+      readonly save: { readonly [property in keyof InitSigns]: Register };
+    }
   /** The uuid that the tree's /etc/machine-id stands for, or `fallback` where it holds none. */
   | { readonly op: 'machine-id.read'; readonly root: Register; readonly fallback: string; readonly save: Register };

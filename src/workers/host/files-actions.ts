@@ -35,7 +35,9 @@ export const FILE_ACTIONS: Executors<FileAction> = {
   chown: action => chownat(AT.AT_FDCWD, action.path, action.uid, action.gid),
   raise: (action, context) => {
     for (const register of action.registers) {
-      const fd = context.get(register);
+      const fd = context.registers[register];
+      // Of a step that this start had no need of.
+      if (fd === undefined) continue;
       context.set(register, duplicate(fd, action.from));
       close(fd);
     }

@@ -143,7 +143,7 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
     case 'dup':
       return [load(action.fd, 0), { nr: NR.dup3, args: [0, action.to, 0] }];
     case 'controlling_tty':
-      return [{ nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
+      return [load(action.fd, 0), { nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
     case 'capabilities':
       return capabilityEntries(arena, action.keep, action.drop);
     case 'session_keyring':

@@ -1,11 +1,13 @@
 /** Executors of the actions of the root file system. */
 import type { RootfsAction } from '../../../plan/actions/rootfs.js';
+import { type InitSigns, signsOf } from '../../../spec/inits.js';
 import { AT, O } from '../../../syscalls/abi/constants.js';
 import { openat } from '../../../syscalls/fs.js';
 import { cloneTree } from '../../../syscalls/mount.js';
 import type { Executors } from '../executors.js';
 import { machineUuid } from '../machine-id.js';
 import { checkRootfs } from './check.js';
+import { identifyInit } from './identify.js';
 import { mapOwners } from './idmap.js';
 import { openRootfs } from './open.js';
 import { makeLayer, overlay } from './overlay.js';
@@ -23,6 +25,11 @@ export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'userns.open': (action, context) =>
     context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
   'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),
+  'init.detect': (action, context) => {
+    const init = action.profile === 'auto' ? identifyInit(context.get(action.root), action.init) : action.profile;
+    for (const [sign, holds] of Object.entries(signsOf(init)))
+      if (holds) context.set(action.save[sign as keyof InitSigns], 1);
+  },
   'machine-id.read': (action, context) => {
     context.texts[action.save] = machineUuid(context.get(action.root)) ?? action.fallback;
   },

@@ -9,7 +9,7 @@ import { SyscallError } from '../../../syscalls/libc.js';
 
 /** Directories that hold something else by the time of the exec: what the image has there proves nothing. */
 const COVERED = new Set(['dev', 'proc', 'sys']);
-const EXACTLY = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS | RESOLVE.RESOLVE_NO_SYMLINKS;
+export const EXACTLY = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS | RESOLVE.RESOLVE_NO_SYMLINKS;
 /** As many as the kernel follows (path_resolution(7)). */
 const MAX_LINKS = 40;
 /** As deep as the kernel lets interpreters nest (execve(2)). */
@@ -72,7 +72,7 @@ function substitute(dir: number, path: string): string | undefined {
 }
 
 /** Goes to `path` as the kernel would at exec. Undefined: it leads to no regular file. */
-function follow(dir: number, path: string): Place {
+export function follow(dir: number, path: string): Place {
   let at: string | undefined = path;
   for (let links = 0; links <= MAX_LINKS && at !== undefined; links++) {
     // Before anything is looked up: below these directories the image has no say.
@@ -88,7 +88,7 @@ function follow(dir: number, path: string): Place {
   return undefined;
 }
 
-function scriptInterpreter(head: Buffer): string | undefined {
+export function scriptInterpreter(head: Buffer): string | undefined {
   if (head.toString('latin1', 0, 2) !== '#!') return undefined;
   return /^#![ \t]*([^ \t\n\0]+)/.exec(head.toString('utf8', 0, SCRIPT_LINE))?.[1];
 }
