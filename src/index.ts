@@ -23,3 +23,4 @@ export type { PendingRestart } from './supervisor/restarter.js';
 export { type CreateInput, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';
 export type { TimelineEntry } from './supervisor/timeline.js';
+export type { ContainerUpdate } from './supervisor/update.js';

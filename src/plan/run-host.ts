@@ -82,8 +82,9 @@ function file(path: string, owner: number, action: Partial<Extract<HostAction, {
 /** Secrets, on a file system that is never swapped out (HST-18). */
 function credentials(spec: ContainerSpec, owner: number): HostStep[] {
   const secrets = spec.credentials;
-  if (Object.keys(secrets).length === 0) return [];
+  const isEmpty = Object.keys(secrets).length === 0;
   return [
+    // Also without any: a running container may be given some (HST-19), and /run/host is read-only then.
     host('run.host.credentials', `directory ${CREDENTIALS}`, {
       op: 'tree.mkdir',
       dir: 'fd:run.host',
@@ -92,13 +93,17 @@ function credentials(spec: ContainerSpec, owner: number): HostStep[] {
       uid: owner,
       gid: owner,
     }),
-    host('credentials.mount', 'file system with the credentials, never swapped out', {
-      op: 'credentials.mount',
-      secrets,
-      uid: owner,
-      gid: owner,
-      save: 'fd:credentials',
-    }),
+    ...(isEmpty
+      ? []
+      : [
+          host('credentials.mount', 'file system with the credentials, never swapped out', {
+            op: 'credentials.mount',
+            secrets,
+            uid: owner,
+            gid: owner,
+            save: 'fd:credentials',
+          }),
+        ]),
   ];
 }
 

@@ -3,6 +3,7 @@
  * misspelt limit that is silently ignored is worse than none. Its larger parts are in schema/.
  */
 import * as v from 'valibot';
+import { withoutAliases } from './aliases.js';
 import { CaissonError } from './errors.js';
 import { INIT_NAMES } from './inits.js';
 import { isContainerName, NAME_RULE } from './names.js';
@@ -102,11 +103,14 @@ export const containerSpecSchema = object({
   ),
 });
 
-export type ContainerSpecInput = v.InferInput<typeof containerSpecSchema>;
+export type ContainerSpecInput = v.InferInput<typeof containerSpecSchema> & {
+  /** Incus' names of an entry of `credentials`; the value of a binary one is Base64 (HST-19). */
+  readonly [alias: `systemd.credential.${string}` | `systemd.credential-binary.${string}`]: string;
+};
 
 /** Checks what a user wrote; throws SPEC_INVALID naming the first wrong field and changes nothing. */
 export function parseSpecInput(input: unknown): ContainerSpecInput {
-  const result = v.safeParse(containerSpecSchema, input, { abortEarly: true });
+  const result = v.safeParse(containerSpecSchema, withoutAliases(input), { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
   const field = v.getDotPath(issue) ?? '';

@@ -23,17 +23,18 @@ import { reportOf, type StartReport } from './report.js';
 import { type EndOfLife, endedEarly, type RebootOptions, type StopOptions } from './requests.js';
 import { type PendingRestart, Restarter } from './restarter.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
+import { type ContainerUpdate, Updates } from './update.js';
 
 export interface ContainerParts {
   readonly host: Host;
-  readonly spec: ContainerSpec;
+  /** Replaced by an update. */
+  spec: ContainerSpec;
   readonly assigned: Assigned;
   readonly log: EventLog;
   readonly logger: Logger | null;
 }
 
 export class Container {
-  readonly spec: ContainerSpec;
   /** The console of PID 1: readable and writable, always drained, the last bytes kept over restarts. */
   readonly console: Console;
   /** For the supervisor. */
@@ -44,6 +45,7 @@ export class Container {
   private readonly announcer: Announcer;
   private readonly readiness: Readiness;
   private readonly life: LifeKeeper;
+  private readonly updates: Updates;
   /** Of the last life as an earlier supervisor has written it down; until this one starts it. */
   private earlier: LifeRecord | undefined;
   /** When the last start of this supervisor began, ms since the epoch. */
@@ -52,7 +54,6 @@ export class Container {
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
-    this.spec = parts.spec;
     this.announcer = new Announcer(this.name, parts.log, parts.logger, notice => this.life.noted(notice));
     this.life = new LifeKeeper({
       directory: parts.assigned.dir,
@@ -71,6 +72,17 @@ export class Container {
       start: () => this.lifecycle.start({ initiator: 'host', again: true }),
       publish: body => this.announcer.publish(body),
     });
+    this.updates = new Updates({
+      name: this.name,
+      directory: parts.assigned.dir,
+      state: () => this.state,
+      spec: () => this.spec,
+      adopt: spec => {
+        parts.spec = spec;
+        this.executor.spec = spec;
+      },
+      change: plan => this.executor.change(plan),
+    });
     this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
     this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.restarter, this.announcer, {
       keeper: this.life,
@@ -79,6 +91,11 @@ export class Container {
         this.life.resume(record.notices);
       },
     });
+  }
+
+  /** As it is now, with every default filled in. */
+  get spec(): ContainerSpec {
+    return this.parts.spec;
   }
 
   get name(): string {
@@ -133,13 +150,13 @@ export class Container {
   /** Each step of the last start with its times, in ns from the start call. */
   timeline(): TimelineEntry[] {
     if (this.started === undefined) return [...(this.earlier?.start?.timeline ?? [])];
-    return timelineOf(this.plan(), this.executor.records);
+    return timelineOf(this.lastPlan(), this.executor.records);
   }
 
   /** What the last start did without, or did otherwise than asked, and why. */
   report(): StartReport {
     if (this.started === undefined && this.earlier?.start) return this.earlier.start.report;
-    return reportOf(this.plan(), this.executor.records, this.executor.notices);
+    return reportOf(this.lastPlan(), this.executor.records, this.executor.notices);
   }
 
   /** What a start would do. @throws CaissonError when this host cannot run this spec. */
@@ -232,6 +249,20 @@ export class Container {
   /** Takes such a mount away, even while it is in use: its users keep what they have open. */
   async removeMount(target: string): Promise<void> {
     await this.executor.change(planOfUnmount(this.spec, target));
+  }
+
+  /**
+   * Changes what can be changed of its spec, for good and, where it runs, at once: `credentials`, which replace all that it
+   * has. A value that is refused changes nothing.
+   * @throws CaissonError SPEC_INVALID, MOUNT_TARGET_REFUSED, INVALID_TRANSITION between its states
+   */
+  update(changes: ContainerUpdate): Promise<void> {
+    return this.updates.apply(changes);
+  }
+
+  /** The plan of the last start: an update may have changed what the next one will do. */
+  private lastPlan(): Plan {
+    return compile(this.executor.started ?? this.spec, this.parts.host.facts, this.parts.assigned);
   }
 
   private moved(move: MovedEvent): void {

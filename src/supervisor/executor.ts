@@ -47,6 +47,8 @@ export class Executor implements ContainerPort {
   private kept = false;
   /** Something of the last life may be left: it could not be killed, or not all of it could be removed. */
   private unclean = false;
+  /** What the last start was made from. */
+  started: ContainerSpec | undefined;
   /** The steps of the last start as they ended; what a rollback undid follows. */
   records: PackedRecords = new Uint32Array(0);
   /** What the last start told. */
@@ -54,7 +56,7 @@ export class Executor implements ContainerPort {
 
   constructor(
     private readonly host: Host,
-    private readonly spec: ContainerSpec,
+    public spec: ContainerSpec,
     private readonly assigned: Assigned,
     private readonly console: Console,
     private readonly readiness: Readiness,
@@ -72,6 +74,7 @@ export class Executor implements ContainerPort {
       if (this.unclean) await this.clearLastLife();
       this.killed = false;
       this.readiness.begin();
+      this.started = this.spec;
       this.starting = new Launch(this.host, this.spec, this.assigned);
       if (this.cancelled) this.starting.cancel();
     }

@@ -63,6 +63,11 @@ export async function readRecord(directory: string, name: string): Promise<Store
   return parse(await readFile(path, 'utf8'), path, name);
 }
 
+/** Replaces the record of a container whose directory this is. */
+export async function writeRecord(directory: string, stored: StoredContainer): Promise<void> {
+  await writeAtomic(join(directory, RECORD), `${JSON.stringify(stored, null, 2)}\n`);
+}
+
 /** Removes a tree, one that a payload has written too; fine when there is none. */
 export type Discard = (path: string) => Promise<void>;
 
@@ -125,7 +130,7 @@ export class Store {
     await mkdir(staged, { mode: 0o711 });
     try {
       const stored = await fill(staged);
-      await writeAtomic(join(staged, RECORD), `${JSON.stringify(stored, null, 2)}\n`);
+      await writeRecord(staged, stored);
       await rename(staged, path);
     } catch (error) {
       await rm(staged, { recursive: true, force: true });

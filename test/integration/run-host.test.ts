@@ -115,7 +115,7 @@ describe.each(MODES)('%s', mode => {
   });
 
   test('HST-44: nothing else of ours is there', () => {
-    const known = ['container-manager', 'container-uuid', 'inaccessible', 'incoming', 'notify'];
+    const known = ['container-manager', 'container-uuid', 'credentials', 'inaccessible', 'incoming', 'notify'];
     expect(section('list').sort()).toEqual([...known, ...(OS_RELEASE === undefined ? [] : ['os-release'])].sort());
     expect(section('files')).toContain('.|directory|0:0|755');
   });

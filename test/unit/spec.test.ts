@@ -570,3 +570,32 @@ test('ENV-52: ready: notify and a NOTIFY_SOCKET of one’s own exclude each othe
     expect.objectContaining({ code: 'SPEC_INVALID', field: 'environment.NOTIFY_SOCKET' }),
   );
 });
+
+describe('HST-19 aliases of credentials', () => {
+  const base = { name: 'web', rootfs: '/srv/web' };
+  const resolve = (input: object) => resolveSpec({ ...base, ...input }, () => ({ first: 1_000_000, count: 65_536 }));
+
+  test('are entries of credentials, as text or as bytes', () => {
+    const aliases = { 'systemd.credential.a': 'text', 'systemd.credential-binary.b.c': 'AAH/' };
+    expect(resolve(aliases)).toEqual(resolve({ credentials: { a: 'text', 'b.c': { base64: 'AAH/' } } }));
+    expect(resolve({ ...aliases, credentials: { d: 'x' } }).credentials).toEqual({
+      d: 'eA==',
+      a: 'dGV4dA==',
+      'b.c': 'AAH/',
+    });
+  });
+
+  test.each([
+    ['systemd.credential.', 'x'],
+    ['systemd.credential.a/b', 'x'],
+    ['systemd.credential.a', 1],
+    ['systemd.credential-binary.a', 'no Base64'],
+    ['systemd.credential.twice', 'x'],
+  ])('%s: %j is refused by its own name', (key, value) => {
+    expectError(() => resolve({ credentials: { twice: 'x' }, [key]: value }), 'SPEC_INVALID', key);
+  });
+
+  test('a key like them that is none is unknown', () => {
+    expectError(() => resolve({ 'systemd.credentials.a': 'x' }), 'SPEC_INVALID', 'systemd.credentials.a');
+  });
+});

@@ -15,4 +15,11 @@ export type LiveAction =
       /** Host id that owns what is made. */
       readonly owner: number;
     }
+  /** What is mounted on `target`, a directory, goes; the detached mount takes its place, if there is one. */
+  | {
+      readonly op: 'live.replace';
+      readonly pidfd: Register;
+      readonly mount: Register | null;
+      readonly target: string;
+    }
   | { readonly op: 'live.umount'; readonly pidfd: Register; readonly target: string };

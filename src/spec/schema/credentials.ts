@@ -15,7 +15,8 @@ export function credentialBytes(value: CredentialInput): Buffer {
   return typeof value === 'string' ? Buffer.from(value) : Buffer.from(value.base64, 'base64');
 }
 
-function credentialFault(name: string, value: unknown): string | undefined {
+/** What is wrong with a credential; never shows its value. */
+export function credentialFault(name: string, value: unknown): string | undefined {
   // systemd refuses a colon too: names of descriptors have none.
   if (!/^[\x21-\x7e]+$/.test(name) || /[/:]/.test(name) || name === '.' || name === '..' || name.length > MAX_NAME)
     return `must have a name of 1 to ${MAX_NAME} printable ASCII characters without / and :`;

@@ -92,6 +92,33 @@ function detach(root: number, target: string): void {
   }
 }
 
+/** Puts `mount`, if there is one, in the place of what is mounted on `target`. */
+function replaceMount(root: number, target: string, mount: number | null): void {
+  const parts = partsOf(target);
+  const name = parts.pop() ?? '.';
+  const opened: number[] = [];
+  const open = (dir: number, path: string): number => {
+    const fd = openat2(dir, path, O.O_PATH | O.O_DIRECTORY, STRICT);
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    const parent = open(root, parts.join('/') || '.');
+    const place = open(parent, name);
+    if (!isMountRoot(place)) {
+      if (mount !== null) moveMount(mount, place);
+      return;
+    }
+    syscall('fchdir', parent);
+    umount(name, UMOUNT.MNT_DETACH | UMOUNT.UMOUNT_NOFOLLOW);
+    if (mount !== null) moveMount(mount, open(parent, name));
+  } catch (error) {
+    refuse(target, error);
+  } finally {
+    for (const fd of opened) close(fd);
+  }
+}
+
 export const LIVE_ACTIONS: Executors<LiveAction> = {
   'mount.attributes': (action, context) =>
     setAttributes(context.get(action.mount), flagsOf(MOUNT_ATTR, action.attributes)),
@@ -112,6 +139,10 @@ export const LIVE_ACTIONS: Executors<LiveAction> = {
         close(target);
       }
     });
+  },
+  'live.replace': (action, context) => {
+    const mount = action.mount === null ? null : context.get(action.mount);
+    inMountNamespace(context.get(action.pidfd), root => replaceMount(root, action.target, mount));
   },
   'live.umount': (action, context) => inMountNamespace(context.get(action.pidfd), root => detach(root, action.target)),
 };
