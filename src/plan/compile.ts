@@ -57,7 +57,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     undo: { op: 'rmdir', path: assigned.runDir },
   };
   const steps: Step[] = [
-    ...rootfsChecks(spec, facts),
+    ...rootfsChecks(spec, facts, assigned),
     runDirectory,
     ...cgroupSetup(spec, facts, cgroups, policy.early),
     ...lsm.load,

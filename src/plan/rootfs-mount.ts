@@ -2,6 +2,7 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import type { HostFacts } from './facts.js';
+import { imageMount, imageSteps } from './image.js';
 import { layerOf, type Places } from './rootfs-layer.js';
 import type { HostAction, HostStep } from './step.js';
 
@@ -17,7 +18,9 @@ function mounting(id: string, label: string, action: HostAction, more: Partial<H
 }
 
 function refuseSharedSuperblock(spec: ContainerSpec): void {
-  const { path, overlay, allowSharedSuperblock } = spec.rootfs;
+  const { path, kind, overlay, allowSharedSuperblock } = spec.rootfs;
+  // An image has a superblock of its own.
+  if (kind === 'image') return;
   if (spec.idmap !== null || overlay !== 'none' || allowSharedSuperblock) return;
   throw new CaissonError(
     'ROOTFS_SHARES_HOST_SUPERBLOCK',
@@ -46,15 +49,22 @@ function check(spec: ContainerSpec, facts: HostFacts, dir: 'fd:rootfs.dir' | 'fd
   };
 }
 
+function openedRootfs(spec: ContainerSpec, places: Places): 'fd:rootfs' | 'fd:rootfs.dir' {
+  return spec.rootfs.kind === 'image' ? imageMount(spec, places) : 'fd:rootfs.dir';
+}
+
 /** ENV-01 to ENV-06, on a descriptor: what was checked is what is used. */
-export function rootfsChecks(spec: ContainerSpec, facts: HostFacts): HostStep[] {
+export function rootfsChecks(spec: ContainerSpec, facts: HostFacts, places: Places): HostStep[] {
   refuseSharedSuperblock(spec);
-  const { path, overlay, createMissing } = spec.rootfs;
-  const steps = [creating('rootfs.open', `open ${path}`, { op: 'rootfs.open', path, save: 'fd:rootfs.dir' })];
+  const { path, kind, overlay, createMissing } = spec.rootfs;
+  const steps =
+    kind === 'image'
+      ? imageSteps(spec, places)
+      : [creating('rootfs.open', `open ${path}`, { op: 'rootfs.open', path, save: 'fd:rootfs.dir' })];
   // A fresh layer changes nothing, unless mount points are to be made in it: then the start can be refused right here.
   if (overlay === 'none' || (overlay === 'ephemeral' && !createMissing)) {
     const label = `check /dev, /proc, /sys and ${spec.init} in the root file system`;
-    steps.push(creating('rootfs.check', label, check(spec, facts, 'fd:rootfs.dir')));
+    steps.push(creating('rootfs.check', label, check(spec, facts, openedRootfs(spec, places))));
   }
   return steps;
 }
@@ -63,9 +73,9 @@ function overlaySteps(
   spec: ContainerSpec,
   facts: HostFacts,
   layer: string,
-  lower: { readonly register: string; readonly idmapped: boolean },
+  lower: { readonly register: string; readonly detached: boolean },
 ): HostStep[] {
-  const { overlay, createMissing } = spec.rootfs;
+  const { kind, overlay, createMissing } = spec.rootfs;
   const persistent = overlay === 'persistent';
   return [
     mounting(
@@ -82,7 +92,8 @@ function overlaySteps(
       lower: lower.register,
       layer,
       owner: spec.idmap?.first ?? 0,
-      attached: lower.idmapped && !facts.features.overlayOnDetached,
+      attached: lower.detached && !facts.features.overlayOnDetached,
+      ...(kind === 'image' ? { attributes: ['MOUNT_ATTR_NODEV'] } : {}),
       save: 'fd:rootfs',
     }),
     mounting(
@@ -109,11 +120,13 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, places: Place
     );
   }
   const steps: HostStep[] = [];
-  // What has no owners to map need not be a mount of its own below an overlay.
-  const lower = idmapped ? 'fd:rootfs.lower' : 'fd:rootfs.dir';
+  const opened = openedRootfs(spec, places);
+  const image = spec.rootfs.kind === 'image';
+  // What has no owners to map need not be a mount of its own below an overlay; an image is one already.
+  const lower = idmapped && !image ? 'fd:rootfs.lower' : 'fd:rootfs.dir';
   const tree = layer === null ? 'fd:rootfs' : lower;
-  const used = ['fd:rootfs.dir'];
-  if (tree !== 'fd:rootfs.dir') {
+  const used: string[] = opened === 'fd:rootfs' ? [] : [opened];
+  if (tree !== opened) {
     const action = { op: 'rootfs.clone', dir: 'fd:rootfs.dir', save: tree } as const;
     steps.push(mounting('rootfs.clone', 'detached mount of the root file system', action));
     if (tree === lower) used.push(tree);
@@ -129,7 +142,9 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, places: Place
     );
     used.push('fd:userns');
   }
-  if (layer !== null) steps.push(...overlaySteps(spec, facts, layer, { register: tree, idmapped }));
-  steps.push(mounting('rootfs.close', 'close what the root mount was made from', { op: 'close', registers: used }));
+  if (layer !== null)
+    steps.push(...overlaySteps(spec, facts, layer, { register: tree, detached: tree !== opened || image }));
+  if (used.length > 0)
+    steps.push(mounting('rootfs.close', 'close what the root mount was made from', { op: 'close', registers: used }));
   return steps;
 }

@@ -7,6 +7,7 @@ import type { CgroupAction } from './actions/cgroup.js';
 import type { ChildAction } from './actions/child.js';
 import type { EtcAction } from './actions/etc.js';
 import type { FileAction } from './actions/files.js';
+import type { ImageAction } from './actions/image.js';
 import type { InitAction } from './actions/init.js';
 import type { LiveAction } from './actions/live.js';
 import type { Register } from './actions/register.js';
@@ -26,6 +27,7 @@ export type Phase = StartPhase | 'teardown' | 'prepare' | 'live';
 
 export type HostAction =
   | RootfsAction
+  | ImageAction
   | FileAction
   | ChildAction
   | TreeAction

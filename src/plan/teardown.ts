@@ -3,6 +3,7 @@ import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { cgroupDirectories, cgroupPaths } from './cgroups.js';
 import type { HostFacts } from './facts.js';
+import { imageReleased } from './image.js';
 import { keptDescriptors } from './kept.js';
 import { ephemeralLayer, type Places } from './rootfs-layer.js';
 import { incomingDirectory } from './run-host.js';
@@ -26,6 +27,7 @@ export function compileTeardown(
   keep = false,
 ): Plan {
   const cgroups = cgroupPaths(spec, facts);
+  const released = imageReleased(spec, paths);
   const steps: HostStep[] = [
     step('close', 'close PID 1, its terminals, and what it reads and writes of ours', {
       op: 'close',
@@ -51,6 +53,7 @@ export function compileTeardown(
             timeoutMs: SYSTEMD_TIMEOUT_MS,
           }),
         ]),
+    ...(released === undefined ? [] : [step('image', 'wait until all it wrote is in its image', released)]),
     ...(spec.rootfs.overlay === 'ephemeral' && !keep
       ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: ephemeralLayer(paths) })]
       : []),

@@ -6,7 +6,7 @@ import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
 import { type RestartRules, resolveRestart } from './schema/restart.js';
-import type { OverlayKind } from './schema/rootfs.js';
+import { type Rootfs, resolveRootfs } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
 
 export interface IdMap {
@@ -17,12 +17,7 @@ export interface IdMap {
 
 export interface ContainerSpec {
   readonly name: string;
-  readonly rootfs: {
-    readonly path: string;
-    readonly createMissing: boolean;
-    readonly overlay: OverlayKind;
-    readonly allowSharedSuperblock: boolean;
-  };
+  readonly rootfs: Rootfs;
   readonly init: string;
   readonly args: readonly string[];
   readonly type: string;
@@ -93,7 +88,13 @@ export const DEFAULT_CONSOLE_RING = 128 * 1024;
  */
 export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpec {
   const spec: ContainerSpecInput = parseSpecInput(input);
-  const rootfs = typeof spec.rootfs === 'string' ? { path: spec.rootfs } : spec.rootfs;
+  const rootfs = resolveRootfs(spec.rootfs);
+  if (rootfs.readOnly && rootfs.overlay !== 'none') {
+    throw new CaissonError('SPEC_INVALID', `rootfs.readOnly: an ${rootfs.overlay} layer is there to be written`, {
+      field: 'rootfs.readOnly',
+      hint: 'leave out either of the two',
+    });
+  }
   if (spec.privileged === true && spec.idmap !== undefined) {
     throw new CaissonError('SPEC_INVALID', 'idmap: a privileged container has no user namespace to map ids in', {
       field: 'idmap',
@@ -118,12 +119,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
   }
   return {
     name: spec.name,
-    rootfs: {
-      path: rootfs.path,
-      createMissing: rootfs.createMissing ?? false,
-      overlay: rootfs.overlay ?? 'none',
-      allowSharedSuperblock: rootfs.allowSharedSuperblock ?? false,
-    },
+    rootfs,
     init: spec.init ?? '/sbin/init',
     args: spec.args ?? [],
     type: spec.type ?? 'lxc',

@@ -180,6 +180,15 @@ export function isEmptyDirectory(fd: number): boolean {
   return length <= ONLY_DOTS;
 }
 
+/** What file system `fd` is on, by its magic number (linux/magic.h). */
+export function fileSystemOf(fd: number): number {
+  const arena = scratch();
+  const buffer = arena.alloc(120);
+  const result = trySyscall('fstatfs', fd, buffer);
+  if (result < 0) throw new SyscallError('fstatfs', -result, `fd ${fd}`);
+  return arena.getI64(buffer);
+}
+
 const ST_NOEXEC = 8;
 
 /** True when the mount that `fd` is on does not allow execution. */

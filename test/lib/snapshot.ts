@@ -1,5 +1,5 @@
 /**
- * What a container could leave behind on the machine, as lists of lines that can be compared: mounts, links, cgroups,
+ * What a container could leave behind on the machine, as lists of lines that can be compared: mounts, loop devices, links, cgroups,
  * processes, ptys, descriptors, volatile files, host device nodes, and what a child that shares our memory could have
  * changed in this process itself.
  *
@@ -11,6 +11,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
 import process from 'node:process';
 import { DEVICE_NODES } from '#src/spec/devices.js';
 import { getDumpable } from '#src/syscalls/process.js';
@@ -21,6 +22,7 @@ export type Snapshot = Readonly<Record<Section, readonly string[]>>;
 
 const SECTIONS = [
   'mounts',
+  'loops',
   'links',
   'cgroups',
   'processes',
@@ -33,12 +35,15 @@ const SECTIONS = [
 type Section = (typeof SECTIONS)[number];
 
 const ids = new Set<string>();
+/** Directories of these tests: what is made from a file in one of them counts. */
+const places = new Set<string>();
 
 /** Declares a state directory as one of these tests: what its supervisor leaves behind counts. Returns its id. */
 export function own(stateDir: string): string {
   // The name that src/supervisor/store.ts derives; written out so that a mistake there does not hide leaks here.
   const id = createHash('sha256').update(realpathSync(stateDir)).digest('hex').slice(0, 8);
   ids.add(id);
+  places.add(dirname(realpathSync(stateDir)));
   return id;
 }
 
@@ -84,6 +89,7 @@ export function snapshot(options: SnapshotOptions = {}): Snapshot {
     options.quick === true ? { own: quickProcesses(groups), foreign: [] } : scanProcesses();
   return {
     mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).filter(line => !isForeignMount(line)),
+    loops: loops(),
     links: options.quick === true ? quickLinks() : links(),
     cgroups: groups,
     processes,
@@ -136,6 +142,14 @@ function without(lines: readonly string[], others: readonly string[]): string[] 
 
 function lines(text: string): string[] {
   return text.split('\n').filter(Boolean);
+}
+
+/** Loop devices on files of these tests. */
+function loops(): string[] {
+  return entries('/sys/block').flatMap(name => {
+    const file = name.startsWith('loop') ? readOr(`/sys/block/${name}/loop/backing_file`).trim() : '';
+    return [...places].some(place => file.startsWith(`${place}/`)) ? [`${name} ${file}`] : [];
+  });
 }
 
 function links(): string[] {
@@ -294,7 +308,7 @@ function readOr(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     // A process that has ended meanwhile.
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
+    if (['ENOENT', 'ESRCH', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
     throw error;
   }
 }

@@ -29,6 +29,15 @@ export const specInput = fc
           },
           { requiredKeys: ['path'] },
         ),
+        fc.record(
+          {
+            image: fc.constant('/srv/web.img'),
+            createMissing: fc.boolean(),
+            overlay: fc.constantFrom('none', 'ephemeral', 'persistent'),
+          },
+          { requiredKeys: ['image'] },
+        ),
+        fc.constant({ image: '/srv/web.img', readOnly: true }),
       ),
       init: fc.constantFrom('/sbin/init', '/bin/sh', '/init'),
       args: fc.array(text, { maxLength: 4 }),

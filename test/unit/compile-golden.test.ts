@@ -5,7 +5,7 @@ import { compilePrepare, compileRelease } from '#src/plan/host.js';
 import type { Plan } from '#src/plan/step.js';
 import { compileFreeze, compileTeardown } from '#src/plan/teardown.js';
 import type { ContainerSpec } from '#src/spec/container.js';
-import { HOSTS, HYBRID, NESTED, NO_CGROUP_NAMESPACE, NO_IDMAP, PURE_V1, PURE_V2 } from '../lib/facts.js';
+import { DEBIAN_12, HOSTS, HYBRID, NESTED, NO_CGROUP_NAMESPACE, NO_IDMAP, PURE_V1, PURE_V2 } from '../lib/facts.js';
 import { expectError, expectGolden, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
 
 const files: string[] = [];
@@ -63,6 +63,13 @@ describe('start plans', () => {
     );
   }
 
+  golden('ENV-70 privileged, on an image that it writes', 'start-v2-image-written.golden.txt', () =>
+    planOf(privileged({ rootfs: { image: '/srv/web.ext4', overlay: 'none' } }), PURE_V2),
+  );
+  golden('on an image below a layer', 'start-debian-12-image.golden.txt', () =>
+    planOf(unprivileged({ rootfs: { image: '/srv/web.squashfs' } }), DEBIAN_12),
+  );
+
   golden('with every option of a spec', 'start-v2-every-option.golden.txt', () => {
     const spec = unprivileged({
       rootfs: { path: '/srv/full', createMissing: true, overlay: 'ephemeral' },
@@ -89,6 +96,12 @@ describe('teardown plans', () => {
       compileTeardown(spec(), HOSTS[host]!, { runDir: RUN_DIR }),
     );
   });
+
+  golden('of a container that writes its image', 'teardown-v2-image-written.golden.txt', () =>
+    compileTeardown(unprivileged({ rootfs: { image: '/srv/web.ext4', overlay: 'none' } }), PURE_V2, {
+      runDir: RUN_DIR,
+    }),
+  );
 
   golden('ENV-71 on hybrid, layout legacy', 'teardown-hybrid-layout-legacy.golden.txt', () =>
     compileTeardown(unprivileged({ cgroups: { layout: 'legacy' } }), HYBRID, { runDir: RUN_DIR }),

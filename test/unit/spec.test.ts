@@ -27,7 +27,14 @@ describe('defaults', () => {
   test('of the smallest spec', () => {
     expect(resolve(MINIMAL)).toEqual({
       name: 'web',
-      rootfs: { path: '/srv/web', createMissing: false, overlay: 'none', allowSharedSuperblock: false },
+      rootfs: {
+        path: '/srv/web',
+        kind: 'directory',
+        readOnly: false,
+        createMissing: false,
+        overlay: 'none',
+        allowSharedSuperblock: false,
+      },
       init: '/sbin/init',
       args: [],
       type: 'lxc',

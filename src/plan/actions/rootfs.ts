@@ -25,6 +25,7 @@ export type RootfsAction =
       readonly owner: number;
       /** The lower mount has to be attached somewhere while the overlay is made. */
       readonly attached: boolean;
+      readonly attributes?: readonly string[];
       readonly save: Register;
     }
   | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }

@@ -5,19 +5,57 @@ import { absolutePath, flag, isRecord, object } from './values.js';
 export const OVERLAYS = ['none', 'ephemeral', 'persistent'] as const;
 export type OverlayKind = (typeof OVERLAYS)[number];
 
-const rootfs = object({
-  path: absolutePath,
+const common = {
   /** Make missing /dev, /proc, /sys in the rootfs instead of refusing (ENV-03). */
   createMissing: v.optional(flag),
   /** Changes go to a layer on top: `ephemeral` is thrown away at each stop, `persistent` when the container is removed. */
   overlay: v.optional(v.picklist(OVERLAYS, 'must be none, ephemeral or persistent')),
+};
+
+const directory = object({
+  path: absolutePath,
+  ...common,
   /** A privileged container on a plain directory can remount the host's file system read-only (ENV-70): say so. */
   allowSharedSuperblock: v.optional(flag),
 });
 
-const neitherRootfsNorPath = v.string('must be an absolute path or an object with a path');
+const image = object({
+  /** A file that holds a file system: squashfs, erofs or ext4. */
+  image: absolutePath,
+  ...common,
+  /** Nothing can be written, not even to a layer. */
+  readOnly: v.optional(flag),
+});
+
+const neitherRootfsNorPath = v.string('must be an absolute path or an object with a path or an image');
 /** Chosen by the kind of value, not by trial: so that an error names the field inside, not the whole. */
 export const rootfsOrPath = v.lazy(input => {
-  if (isRecord(input)) return rootfs;
+  if (isRecord(input)) return 'image' in input ? image : directory;
   return typeof input === 'string' ? absolutePath : neitherRootfsNorPath;
 });
+
+export interface Rootfs {
+  /** Of a directory, or of an image file. */
+  readonly path: string;
+  readonly kind: 'directory' | 'image';
+  readonly createMissing: boolean;
+  readonly overlay: OverlayKind;
+  readonly readOnly: boolean;
+  readonly allowSharedSuperblock: boolean;
+}
+
+type RootfsInput = v.InferInput<typeof directory> | v.InferInput<typeof image>;
+
+/** An image is only read unless asked for otherwise: what it was made as, the next container finds again. */
+export function resolveRootfs(input: string | RootfsInput): Rootfs {
+  const given: RootfsInput = typeof input === 'string' ? { path: input } : input;
+  const readOnly = 'image' in given && given.readOnly === true;
+  return {
+    path: 'image' in given ? given.image : given.path,
+    kind: 'image' in given ? 'image' : 'directory',
+    createMissing: given.createMissing ?? false,
+    overlay: given.overlay ?? ('image' in given && !readOnly ? 'ephemeral' : 'none'),
+    readOnly,
+    allowSharedSuperblock: 'path' in given && given.allowSharedSuperblock === true,
+  };
+}

@@ -108,6 +108,9 @@ export const IOCTL = {
   SIOCSIFFLAGS: 0x8914,
   /** _IOWR(0xFF, 11, struct pidfd_info) with the 64-byte structure of Linux 6.13. */
   PIDFD_GET_INFO: 0xc040ff0b,
+  LOOP_GET_STATUS64: 0x4c05,
+  LOOP_CONFIGURE: 0x4c0a,
+  LOOP_CTL_GET_FREE: 0x4c82,
 } as const;
 
 export const PR = { PR_SET_DUMPABLE: 4, PR_GET_DUMPABLE: 3, PR_CAPBSET_DROP: 24 } as const;

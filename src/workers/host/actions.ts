@@ -5,6 +5,7 @@ import { CGROUP_ACTIONS } from './cgroup-actions.js';
 import { CHILD_ACTIONS } from './child-actions.js';
 import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
+import { IMAGE_ACTIONS } from './image/actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
 import { ETC_ACTIONS } from './rootfs/etc.js';
@@ -14,6 +15,7 @@ import { TREE_ACTIONS } from './tree-actions.js';
 
 export const HOST_ACTIONS: Executors<HostAction> = {
   ...ROOTFS_ACTIONS,
+  ...IMAGE_ACTIONS,
   ...FILE_ACTIONS,
   ...CHILD_ACTIONS,
   ...TREE_ACTIONS,

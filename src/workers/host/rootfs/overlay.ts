@@ -1,6 +1,6 @@
 /** The overlay below which changes are kept apart from a root file system. */
 import type { RootfsAction } from '../../../plan/actions/rootfs.js';
-import { AT, O } from '../../../syscalls/abi/constants.js';
+import { AT, flagsOf, MOUNT_ATTR, O } from '../../../syscalls/abi/constants.js';
 import { chownat, close, mkdirat, openat, statFd } from '../../../syscalls/fs.js';
 import { SyscallError } from '../../../syscalls/libc.js';
 import { attachMount, newMount } from '../../../syscalls/mount.js';
@@ -39,7 +39,7 @@ function makeUpper(directory: number, mode: number, owner: number): void {
  * An overlay whose upper layer lives in `directory`. The layers are named by descriptors: their paths on the host would
  * show in the container's /proc/mounts.
  */
-function overlayOf(lower: number, directory: number, owner: number): number {
+function overlayOf(lower: number, directory: number, owner: number, attributes: number): number {
   const opened: number[] = [];
   const open = (name: string): number => {
     const fd = openat(directory, name, O.O_PATH | O.O_DIRECTORY);
@@ -51,7 +51,7 @@ function overlayOf(lower: number, directory: number, owner: number): number {
     makeUpper(directory, statFd(lower).mode & PERMISSIONS, owner);
     const [work, upper] = [open('work'), open('upper')];
     const path = (fd: number): string => `/proc/self/fd/${fd}`;
-    return newMount('overlay', { lowerdir: path(lower), upperdir: path(upper), workdir: path(work) }, 0);
+    return newMount('overlay', { lowerdir: path(lower), upperdir: path(upper), workdir: path(work) }, attributes);
   } finally {
     for (const fd of opened) close(fd);
   }
@@ -64,7 +64,7 @@ export function overlay(lower: number, action: Extract<RootfsAction, { op: 'root
     const directory = openat(AT.AT_FDCWD, layer, O.O_PATH | O.O_DIRECTORY);
     try {
       if (attached) attachMount(lower, layer);
-      return overlayOf(lower, directory, owner);
+      return overlayOf(lower, directory, owner, flagsOf(MOUNT_ATTR, action.attributes ?? []));
     } finally {
       close(directory);
     }
