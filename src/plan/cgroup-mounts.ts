@@ -27,19 +27,25 @@ export function cgroupMounts(paths: CgroupPaths): InitStep[] {
     }),
   ];
   const hierarchies = [
-    ...paths.v1.map(({ hierarchy }) => ({ name: hierarchy.name, fstype: 'cgroup', data: hierarchy.mountOptions })),
-    ...(paths.layout === 'hybrid' ? [{ name: 'unified', fstype: 'cgroup2', data: undefined }] : []),
+    // Of v1 only the named one is the payload's (HST-10): root of a privileged container owns the others' files, too.
+    ...paths.v1.map(({ hierarchy: { name, mountOptions, controllers } }) => ({
+      name,
+      fstype: 'cgroup',
+      data: mountOptions,
+      extra: controllers.length === 0 ? [] : ['MS_RDONLY'],
+    })),
+    ...(paths.layout === 'hybrid' ? [{ name: 'unified', fstype: 'cgroup2', data: undefined, extra: [] }] : []),
   ];
-  for (const { name, fstype, data } of hierarchies) {
+  for (const { name, fstype, data, extra } of hierarchies) {
     const target = `${root}/${name}`;
     steps.push(
       mount(`cgroup.${name}.dir`, `directory ${target}`, { op: 'mkdir', path: target, mode: 0o755 }),
-      mount(`cgroup.${name}`, `${name} hierarchy`, {
+      mount(`cgroup.${name}`, `${name} hierarchy${extra.length === 0 ? '' : ', read-only'}`, {
         op: 'mount',
         source: fstype,
         target,
         fstype,
-        flags,
+        flags: [...flags, ...extra],
         ...(data === undefined ? {} : { data }),
       }),
     );

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Assigned, compile } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
-import { compileDiscard, compilePrepare, compileRelease } from '../plan/host.js';
+import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
@@ -153,6 +153,7 @@ export class Supervisor implements AsyncDisposable {
     this.reserved.add(spec.name);
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
     try {
+      await this.makeRoomFor(spec);
       await this.store.add(spec.name, async directory => {
         if (template !== undefined) await buildTemplate(template, join(directory, 'rootfs'));
         return { version: 1, spec: recorded, idmap: allocated, created };
@@ -264,6 +265,7 @@ export class Supervisor implements AsyncDisposable {
   /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
   private async recover(container: Container): Promise<void> {
     await this.recall(container);
+    await this.makeRoomFor(container.spec);
     const record = await readFile(join(container.runDir, 'pid'), 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
       return undefined;
@@ -274,6 +276,11 @@ export class Supervisor implements AsyncDisposable {
       return;
     }
     await container.custody.sweep();
+  }
+
+  private async makeRoomFor(spec: ContainerSpec): Promise<void> {
+    const plan = compilePrepareWithoutScope(spec, this.host.facts);
+    if (plan !== null) await this.perform(plan);
   }
 
   /** What was written of its last life, if it can be read. */

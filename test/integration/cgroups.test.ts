@@ -97,10 +97,12 @@ describe('unprivileged', () => {
         expect(mount, name).toMatchObject({ root: '/', type: name === 'unified' ? 'cgroup2' : 'cgroup' });
         expect(mount.options, name).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'relatime']));
       }
+      // ENV-42: and that place is what is mounted.
       for (const line of report.get('own') ?? []) expect(line).toMatch(/^\d+:[^:]*:\/$/);
       const writable = ['systemd/', ...(layout === 'hybrid' ? ['unified/'] : [])];
       expect(report.get('make')).toEqual(writable);
-      for (const line of report.get('limits') ?? []) expect(line).toMatch(/Permission denied|Operation not permitted/);
+      for (const line of report.get('limits') ?? [])
+        expect(line).toMatch(/Permission denied|Operation not permitted|Read-only file system/);
       expect(report.get('limits')?.length).toBeGreaterThanOrEqual(2);
       expect(report.get('tmpfs')).toEqual([expect.stringContaining('Read-only file system')]);
     },
@@ -108,8 +110,9 @@ describe('unprivileged', () => {
 });
 
 describe('privileged', () => {
-  test.each(['unified', 'hybrid', 'legacy'] as const)('ENV-40: %s layout', async layout => {
-    const look = `grep ' /sys/fs/cgroup' /proc/self/mountinfo`;
+  test.each(['unified', 'hybrid', 'legacy'] as const)('ENV-40, HST-10: %s layout', async layout => {
+    const look = `grep ' /sys/fs/cgroup' /proc/self/mountinfo; cd /sys/fs/cgroup
+      for h in . */; do [ -e $h/cgroup.procs ] && mkdir $h/sub 2>/dev/null && rmdir $h/sub && echo $h; done; true`;
     const spec = { mode: 'privileged', cgroups: { layout }, script: look } as const;
     const possible = { unified: facts().v2 !== null, hybrid: isHybrid(), legacy: facts().v1.length > 0 }[layout];
     if (!possible) {
@@ -118,9 +121,13 @@ describe('privileged', () => {
     }
     const { lines, end } = await rig.run(spec);
     expect(end.exit).toMatchObject({ kind: 'exit', status: 0 });
+    const mounts = parseMounts(lines.filter(line => line.includes(' - ')));
+    // HST-10: host root owns every file there; of v1 only the named hierarchy is not read-only.
+    const writable = { unified: ['.'], hybrid: ['systemd/', 'unified/'], legacy: ['systemd/'] }[layout];
+    expect(lines.filter(line => !line.includes(' - '))).toEqual(writable);
     const count = { unified: 1, hybrid: facts().v1.length + 2, legacy: facts().v1.length + 1 }[layout];
-    expect(parseMounts(lines)).toHaveLength(count);
-    for (const mount of parseMounts(lines)) expect(mount.root, mount.point).toBe('/');
+    expect(mounts).toHaveLength(count);
+    for (const mount of mounts) expect(mount.root, mount.point).toBe('/');
   });
 });
 

@@ -51,7 +51,10 @@ test('ENV-38, ENV-52: report and timeline of a start outlive its supervisor, and
   expect(ended).toMatchObject({ state: 'stopped', pid: null, start: orphan.start });
   // It was adopted, and that is noted with the life it is of.
   expect(ended.notices.map(({ code }) => code)).toContain('adopted');
-  expect(ended.exit).toMatchObject({ kind: 'killed' });
+  // Whoever reaped it before the supervisor could: before 6.15 the kernel does not tell how it ended (LIF-13).
+  const { major, minor } = rig.supervisor.facts.kernel;
+  const told = major > 6 || (major === 6 && minor >= 15);
+  expect(['killed', ...(told ? [] : ['lost'])]).toContain(ended.exit?.kind);
   expect((await rig.open({ stateDir })).get('web').exit).toEqual(ended.exit);
 });
 

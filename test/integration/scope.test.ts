@@ -1,6 +1,6 @@
 /** Hosts that systemd runs: each container in a scope of its own (HST-11, HST-12, HST-27). */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { Container } from 'caisson';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { finish, MODES, useRig } from '../lib/rig.ts';
@@ -74,6 +74,20 @@ describe.each(MODES)('%s', mode => {
     await finish(container);
     expect(scopes()).toEqual([]);
   });
+});
+
+test('HST-11: nothing is made at the top of the tree, but for a container that wants no scope', async () => {
+  const top = (): string[] => readdirSync('/sys/fs/cgroup').filter(name => name.startsWith('caisson-'));
+  const before = top();
+  const supervisor = await rig.open();
+  const container = await rig.start({ ...SLEEP, supervisor });
+  expect(top()).toEqual(before);
+  const plain = await rig.start({ ...SLEEP, supervisor, cgroups: { scope: 'none' } });
+  expect(top()).toEqual([...before, supervisor.facts.cgroups.prefix].sort());
+  await Promise.all([container.kill(), plain.kill()]);
+  await supervisor.remove(plain.name);
+  await rig.close(supervisor);
+  expect(top()).toEqual(before);
 });
 
 test('HST-11: scope none has a directory of the supervisor, slice another slice', async () => {

@@ -1,10 +1,19 @@
 /** ENV-40, ENV-41, ENV-43, ENV-71: which hierarchies there are, what the payload sees of them, and whose they are. */
 import { describe, expect, test } from 'vitest';
 import type { HostFacts } from '#src/plan/facts.js';
-import { compilePrepare, compileRelease } from '#src/plan/host.js';
+import { compilePrepare, compilePrepareWithoutScope, compileRelease } from '#src/plan/host.js';
 import type { Plan } from '#src/plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles, traces } from '#src/plan/teardown.js';
-import { HOSTS, HYBRID, NESTED, NO_BIRTH_CGROUP, NO_CGROUP_NAMESPACE, PURE_V1, PURE_V2 } from '../lib/facts.js';
+import {
+  HOSTS,
+  HYBRID,
+  NESTED,
+  NO_BIRTH_CGROUP,
+  NO_CGROUP_NAMESPACE,
+  PURE_V1,
+  PURE_V2,
+  SYSTEMD,
+} from '../lib/facts.js';
 import { actions, expectError, has, hostStepOf, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
 
 const LAYOUTS = ['auto', 'unified', 'hybrid', 'legacy'] as const;
@@ -348,20 +357,36 @@ test('the traces of a life are what its start makes outside runDir, and runDir: 
 });
 
 describe("the supervisor's own cgroups", () => {
-  test.each(Object.entries(HOSTS))('are made once in every hierarchy, and given back: %s', (_, facts) => {
-    const bases = [
-      ...facts.cgroups.v1.map(({ base }) => base),
-      ...(facts.cgroups.v2 === null ? [] : [facts.cgroups.v2.base]),
-    ];
-    const prepared = compilePrepare(facts, '/run/caisson').steps;
-    const made = prepared.flatMap(({ action }) => (action.op === 'mkdir' ? [action.path] : []));
-    expect(made).toEqual(bases.map(base => `${base}/caisson`));
-    const released = compileRelease(facts, '/run/caisson').steps.flatMap(({ action }) =>
-      'path' in action ? [action.path] : [],
-    );
-    expect([...new Set(released)]).toEqual([...made, '/run/caisson']);
-    for (const step of prepared)
-      if (step.action.op === 'mkdir') expect(step.tolerate?.map(({ errno }) => errno)).toEqual(['EEXIST']);
+  test.each(Object.entries(HOSTS))(
+    'HST-11: made once in every hierarchy that is not the tree of systemd, and given back: %s',
+    (_, facts) => {
+      const v1 = facts.cgroups.v1.map(({ base }) => base);
+      const v2 = facts.cgroups.v2 === null ? [] : [facts.cgroups.v2.base];
+      const bases = [...v1, ...(facts.systemd === null ? v2 : [])];
+      const prepared = compilePrepare(facts, '/run/caisson').steps;
+      const made = prepared.flatMap(({ action }) => (action.op === 'mkdir' ? [action.path] : []));
+      expect(made).toEqual(bases.map(base => `${base}/caisson`));
+      const released = compileRelease(facts, '/run/caisson').steps.flatMap(({ action }) =>
+        'path' in action ? [action.path] : [],
+      );
+      expect([...new Set(released)]).toEqual([...[...v1, ...v2].map(base => `${base}/caisson`), '/run/caisson']);
+      for (const step of prepared)
+        if (step.action.op === 'mkdir') expect(step.tolerate?.map(({ errno }) => errno)).toEqual(['EEXIST']);
+    },
+  );
+
+  test('HST-11: only a container that wants no scope has a directory made in the tree of systemd', () => {
+    const alone = unprivileged({ cgroups: { scope: 'none' } });
+    expect(compilePrepareWithoutScope(unprivileged(), SYSTEMD)).toBeNull();
+    for (const facts of [PURE_V2, HYBRID, PURE_V1]) expect(compilePrepareWithoutScope(alone, facts)).toBeNull();
+    const steps = compilePrepareWithoutScope(alone, SYSTEMD)?.steps ?? [];
+    expect(steps.map(({ action }) => ('path' in action ? `${action.op} ${action.path}` : action.op))).toEqual([
+      'mkdir /sys/fs/cgroup/caisson',
+      'write /sys/fs/cgroup/cgroup.subtree_control',
+      'write /sys/fs/cgroup/caisson/cgroup.subtree_control',
+    ]);
+    // Made for each such container: nothing may be in the way.
+    expect(steps[0]?.tolerate?.map(({ errno }) => errno)).toEqual(['EEXIST']);
   });
 
   test("a container's cgroups lie in them", () => {

@@ -109,6 +109,9 @@ describe('teardown plans', () => {
 });
 
 describe('other plans', () => {
+  golden('HST-11 prepare on systemd', 'prepare-systemd.golden.txt', () =>
+    compilePrepare(HOSTS.systemd!, '/run/caisson'),
+  );
   for (const host of ['v2', 'hybrid', 'v1']) {
     const facts = HOSTS[host]!;
     golden(`prepare on ${host}`, `prepare-${host}.golden.txt`, () => compilePrepare(facts, '/run/caisson'));
