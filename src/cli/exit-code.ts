@@ -35,9 +35,15 @@ export function exitCodeOfSignal(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal];
 }
 
+const CANNOT_BE_EXECUTED: ReadonlySet<ErrorCode> = new Set([
+  'EXEC_FAILED',
+  'ROOTFS_INIT_NOT_FILE',
+  'ROOTFS_INIT_NOT_EXECUTABLE',
+  'ROOTFS_INIT_INTERPRETER',
+  'ROOTFS_INIT_ARCH',
+]);
+
 export function exitCodeOfError(code: ErrorCode): number {
   if (code === 'ROOTFS_INIT_MISSING' || code === 'ROOTFS_INIT_DANGLING') return NOT_FOUND;
-  if (code === 'EXEC_FAILED' || code === 'ROOTFS_INIT_NOT_FILE' || code === 'ROOTFS_INIT_NOT_EXECUTABLE')
-    return CANNOT_EXECUTE;
-  return OWN_FAILURE;
+  return CANNOT_BE_EXECUTED.has(code) ? CANNOT_EXECUTE : OWN_FAILURE;
 }

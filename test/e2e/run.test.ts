@@ -73,7 +73,7 @@ describe('exit code', () => {
       [['/bin/nosuch'], undefined, 127, ['/bin/nosuch', '[ROOTFS_INIT_MISSING]', '  step: ', '  hint: ']],
       [['/text'], undefined, 126, ['/text', '[ROOTFS_INIT_NOT_EXECUTABLE]', '  hint: ']],
       [['/bin'], undefined, 126, ['/bin', '[ROOTFS_INIT_NOT_FILE]', '  hint: ']],
-      [['/orphan'], undefined, 126, ['[EXEC_FAILED]', 'ENOENT', '/orphan']],
+      [['/orphan'], undefined, 126, ['[ROOTFS_INIT_INTERPRETER]', '  hint: ', '/orphan']],
       [['/bin/true'], join(cli.dir, 'nowhere'), 125, ['[ROOTFS_MISSING]', '  field: rootfs', '  hint: ', 'nowhere']],
       [['/bin/true'], file, 125, ['[ROOTFS_NOT_DIR]', '  field: rootfs', '  hint: ', file]],
       [['/bin/true'], empty, 125, ['[ROOTFS_DEV_MISSING]', '  hint: ', '/dev']],

@@ -207,16 +207,15 @@ describe('LIF-03: events', () => {
 });
 
 describe.each(MODES)('exits, %s', mode => {
-  test('LIF-09: a missing interpreter is EXEC_FAILED with errno and path', async () => {
+  test('LIF-09, ENV-07: a missing interpreter is named, before anything is made', async () => {
     const container = await rig.create({ mode, init: '/bin/missing-interpreter' });
     await expect(container.start()).rejects.toMatchObject({
-      code: 'EXEC_FAILED',
-      errno: 'ENOENT',
-      message: expect.stringContaining('/bin/missing-interpreter'),
-      step: { id: 'running.exec', executor: 'init' },
+      code: 'ROOTFS_INIT_INTERPRETER',
+      message: expect.stringMatching(/\/bin\/missing-interpreter .* is run by \/no\/such\/shell,/),
+      step: { id: 'creating.rootfs.check' },
     });
     expect(container.state).toBe('failed');
-    expect(container.error).toMatchObject({ code: 'EXEC_FAILED' });
+    expect(container.error).toMatchObject({ code: 'ROOTFS_INIT_INTERPRETER' });
   });
 
   test('LIF-09: a file in no executable format is EXEC_FAILED with ENOEXEC', async () => {

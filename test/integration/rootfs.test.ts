@@ -1,7 +1,8 @@
-/** The root file system is checked before anything is made of it (ENV-01 to ENV-06), in both modes. */
+/** The root file system is checked before anything is made of it (ENV-01 to ENV-07), in both modes. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
@@ -14,12 +15,19 @@ import {
 import { join } from 'node:path';
 import type { CaissonError, ErrorCode } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { hasBinfmtIn } from '#src/workers/host/rootfs/binfmt.js';
 import { MODES, type Mode, useRig } from '../lib/rig.ts';
 
 const rig = useRig();
 
-async function refused(mode: Mode, path: string, code: ErrorCode, createMissing = false): Promise<CaissonError> {
-  const container = await rig.create({ mode, rootfs: { path, overlay: 'ephemeral', createMissing } });
+async function refused(
+  mode: Mode,
+  path: string,
+  code: ErrorCode,
+  createMissing = false,
+  init = '/sbin/init',
+): Promise<CaissonError> {
+  const container = await rig.create({ mode, rootfs: { path, overlay: 'ephemeral', createMissing }, init });
   await expect(container.start()).rejects.toMatchObject({ code });
   expect(container.state).toBe('failed');
   const error = container.error as CaissonError;
@@ -191,6 +199,60 @@ describe.each(MODES)('%s', mode => {
     const { lines } = await rig.run({ mode, rootfs: { path: tree, overlay: 'ephemeral' } });
     expect(lines).toEqual(['booted from /sbin/init']);
   });
+
+  test('ENV-07: a dynamic program without its loader, a script whose interpreter is one, a script without', async () => {
+    const tree = rig.tree();
+    cpSync('/bin/true', join(tree, 'bin/dynamic'), { dereference: true });
+    const script = (name: string, line: string): void =>
+      writeFileSync(join(tree, 'sbin', name), `${line}\n`, { mode: 0o755 });
+    script('by-dynamic', '#!/bin/dynamic -x');
+    script('by-nothing', '#! /usr/bin/env sh');
+    script('by-script', '#!/sbin/by-nothing');
+    const loader = /^\/lib(64)?\/ld-linux/;
+    for (const [init, by, missing] of [
+      ['/bin/dynamic', '/bin/dynamic', loader],
+      ['/sbin/by-dynamic', '/bin/dynamic', loader],
+      ['/sbin/by-nothing', '/sbin/by-nothing', /^\/usr\/bin\/env,/],
+      ['/sbin/by-script', '/sbin/by-nothing', /^\/usr\/bin\/env,/],
+    ] as const) {
+      const { message } = await refused(mode, tree, 'ROOTFS_INIT_INTERPRETER', false, init);
+      const [, named, rest = ''] = /^(\S+) in rootfs .* is run by (.*)$/.exec(message) ?? [];
+      expect(named, message).toBe(by);
+      expect(rest, message).toMatch(missing);
+    }
+  });
+
+  test('ENV-07: a program for another machine, and a script that is run by one', async () => {
+    const tree = rig.tree();
+    // The header of a static program for IA-64, which nobody emulates; and one that is cut short.
+    const header = Buffer.alloc(256);
+    header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+    header.writeUInt16LE(2, 16);
+    header.writeUInt16LE(50, 18);
+    header.writeUInt16LE(56, 54);
+    writeFileSync(join(tree, 'bin/foreign'), header, { mode: 0o755 });
+    writeFileSync(join(tree, 'sbin/by-foreign'), '#!/bin/foreign\n', { mode: 0o755 });
+    for (const init of ['/bin/foreign', '/sbin/by-foreign']) {
+      const { message } = await refused(mode, tree, 'ROOTFS_INIT_ARCH', false, init);
+      expect(message).toContain('ia64');
+    }
+    writeFileSync(join(tree, 'bin/foreign'), header.subarray(0, 20), { mode: 0o755 });
+    const container = await rig.create({ mode, rootfs: { path: tree, overlay: 'ephemeral' }, init: '/bin/foreign' });
+    await expect(container.start()).rejects.toMatchObject({ code: 'EXEC_FAILED', errno: 'ENOEXEC' });
+  });
+});
+
+test('ENV-07: an emulator that the kernel was told of counts', () => {
+  const directory = rig.directory('binfmt');
+  writeFileSync(join(directory, 'register'), '');
+  writeFileSync(join(directory, 'status'), 'enabled\n');
+  expect(hasBinfmtIn(directory, Buffer.from('ABC'))).toBe(false);
+  const entry = 'interpreter /usr/bin/emulator\nflags: \noffset 0\nmagic 4142\n';
+  writeFileSync(join(directory, 'off'), `disabled\n${entry}`);
+  expect(hasBinfmtIn(directory, Buffer.from('ABC'))).toBe(false);
+  writeFileSync(join(directory, 'on'), `enabled\n${entry}`);
+  expect(hasBinfmtIn(directory, Buffer.from('ABC'))).toBe(true);
+  expect(hasBinfmtIn(directory, Buffer.from('XYZ'))).toBe(false);
 });
 
 test('NET-33: below Linux 6.15 an ephemeral layer over mapped ids is laid in a mount namespace aside', async () => {

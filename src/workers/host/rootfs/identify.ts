@@ -1,8 +1,9 @@
 /** Which init a tree has (LIF-24), before it runs: by the program that the path of its init leads to. */
+import { scriptInterpreter } from '../../../spec/executable.js';
 import { detectInit, type InitName, initOfScript } from '../../../spec/inits.js';
 import { O } from '../../../syscalls/abi/constants.js';
 import { close, openat2, readAt } from '../../../syscalls/fs.js';
-import { EXACTLY, follow, scriptInterpreter } from './program.js';
+import { EXACTLY, follow } from './program.js';
 
 const CHUNK = 32 * 1024;
 /** Bytes of a program that are looked at: sysvinit has some 50 KiB, a static one a megabyte. */

@@ -3,9 +3,18 @@
  * loader. Until its exec PID 1 is a copy of our process, and /proc/self/exe is the host's Node: an image that leads
  * there (the class of CVE-2019-5736) gets hold of a program of the host.
  */
+import {
+  type Elf,
+  EXECUTABLE_HEAD,
+  type Executable,
+  foreignMachine,
+  loaderPlace,
+  parseExecutable,
+} from '../../../spec/executable.js';
 import { O, RESOLVE, S_IFLNK, S_IFMT, S_IFREG } from '../../../syscalls/abi/constants.js';
 import { close, openat2, readAt, readLinkFd, statFd } from '../../../syscalls/fs.js';
-import { SyscallError } from '../../../syscalls/libc.js';
+import { ARCH, SyscallError } from '../../../syscalls/libc.js';
+import { hasBinfmt } from './binfmt.js';
 
 /** Directories that hold something else by the time of the exec: what the image has there proves nothing. */
 const COVERED = new Set(['dev', 'proc', 'sys']);
@@ -14,8 +23,6 @@ export const EXACTLY = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS |
 const MAX_LINKS = 40;
 /** As deep as the kernel lets interpreters nest (execve(2)). */
 const MAX_DEPTH = 5;
-const SCRIPT_LINE = 256;
-const MAX_PROGRAM_HEADERS = 65_536;
 
 type Place = { readonly file: string } | { readonly covered: string } | undefined;
 
@@ -25,7 +32,7 @@ interface Entry {
 }
 
 /** What is at `path`; `indirect`: a symlink on the way there, so that it cannot be said. */
-function look(dir: number, path: string): Entry | 'indirect' | undefined {
+function entryAt(dir: number, path: string): Entry | 'indirect' | undefined {
   let fd: number;
   try {
     fd = openat2(dir, path, O.O_PATH | O.O_NOFOLLOW, EXACTLY);
@@ -62,7 +69,7 @@ function substitute(dir: number, path: string): string | undefined {
     if (part === '..') walked.pop();
     if (part === '' || part === '.' || part === '..') continue;
     walked.push(part);
-    const entry = look(dir, walked.join('/'));
+    const entry = entryAt(dir, walked.join('/'));
     if (entry === undefined || entry === 'indirect') return undefined;
     if (entry.link === undefined) continue;
     walked.pop();
@@ -78,7 +85,7 @@ export function follow(dir: number, path: string): Place {
     // Before anything is looked up: below these directories the image has no say.
     const parts = plain(at);
     if (COVERED.has(parts[0] ?? '')) return { covered: `/${parts.join('/')}` };
-    const entry = look(dir, at);
+    const entry = entryAt(dir, at);
     if (entry === undefined) return undefined;
     if (entry === 'indirect') at = substitute(dir, at);
     else if (entry.link !== undefined)
@@ -88,60 +95,68 @@ export function follow(dir: number, path: string): Place {
   return undefined;
 }
 
-export function scriptInterpreter(head: Buffer): string | undefined {
-  if (head.toString('latin1', 0, 2) !== '#!') return undefined;
-  return /^#![ \t]*([^ \t\n\0]+)/.exec(head.toString('utf8', 0, SCRIPT_LINE))?.[1];
+/** The loader that an ELF program asks for. */
+function loaderOf(fd: number, elf: Elf): string | undefined {
+  if (elf.headers === undefined) return undefined;
+  const { offset, size, count } = elf.headers;
+  const place = loaderPlace(elf, readAt(fd, offset, size * count));
+  if (place === undefined) return undefined;
+  return readAt(fd, place.offset, place.length).toString('utf8').replace(/\0.*$/s, '');
 }
 
-const PT_INTERP = 3;
-
-/** The loader a native ELF program asks for (elf(5)), of either class. */
-function elfLoader(fd: number, head: Buffer): string | undefined {
-  if (head.length < 64 || head.toString('latin1', 0, 4) !== '\x7fELF' || head[5] !== 1) return undefined;
-  const wide = head[4] === 2;
-  const offset = wide ? Number(head.readBigUInt64LE(32)) : head.readUInt32LE(28);
-  const size = head.readUInt16LE(wide ? 54 : 42);
-  const count = head.readUInt16LE(wide ? 56 : 44);
-  if (size < 32 || size * count > MAX_PROGRAM_HEADERS || !Number.isSafeInteger(offset)) return undefined;
-  const table = readAt(fd, offset, size * count);
-  for (let at = 0; at + (wide ? 56 : 32) <= table.length; at += size) {
-    if (table.readUInt32LE(at) !== PT_INTERP) continue;
-    const where = wide ? Number(table.readBigUInt64LE(at + 8)) : table.readUInt32LE(at + 4);
-    const length = wide ? Number(table.readBigUInt64LE(at + 32)) : table.readUInt32LE(at + 16);
-    if (length > 4096 || !Number.isSafeInteger(where)) return undefined;
-    return readAt(fd, where, length).toString('utf8').replace(/\0.*$/s, '');
-  }
-  return undefined;
+interface Found {
+  readonly head: Buffer;
+  readonly executable: Executable;
+  readonly interpreter: string | undefined;
 }
 
-function interpreterOf(dir: number, file: string): string | undefined {
+function look(dir: number, file: string): Found {
   const fd = openat2(dir, file, O.O_RDONLY | O.O_NOFOLLOW | O.O_NONBLOCK, EXACTLY);
   try {
-    const head = readAt(fd, 0, SCRIPT_LINE);
-    return scriptInterpreter(head) ?? elfLoader(fd, head);
+    const head = readAt(fd, 0, EXECUTABLE_HEAD);
+    const executable = parseExecutable(head);
+    const interpreter =
+      executable.kind === 'script'
+        ? executable.interpreter
+        : executable.kind === 'elf'
+          ? loaderOf(fd, executable)
+          : undefined;
+    return { head, executable, interpreter: interpreter === '' ? undefined : interpreter };
   } finally {
     close(fd);
   }
 }
 
-export interface Detour {
-  /** The program or interpreter whose path leads there. */
-  readonly program: string;
-  readonly to: string;
-}
+export type Obstacle =
+  /** The path of `program` leads below /dev, /proc or /sys. */
+  | { readonly kind: 'detour'; readonly program: string; readonly to: string }
+  /** `program` is what `by` is run by, and leads to no file. */
+  | { readonly kind: 'missing'; readonly program: string; readonly by: string }
+  /** `program` is for another machine, and the kernel knows no interpreter for it. */
+  | { readonly kind: 'foreign'; readonly program: string; readonly machine: string };
 
 /**
- * The first of the programs that run `init` whose path leads below /dev, /proc or /sys. One that does not exist is no
- * matter here: exec says so, with its errno.
+ * The first of the programs that run `init` that cannot be executed. That `init` itself is not there is no matter here,
+ * and what it is for the kernel to judge.
  */
-export function findDetour(dir: number, init: string): Detour | undefined {
+export function findObstacle(dir: number, init: string): Obstacle | undefined {
   let program = init;
+  let by: string | undefined;
+  let isScript = false;
   for (let depth = 0; depth <= MAX_DEPTH; depth++) {
     const place = follow(dir, program);
-    if (place === undefined) return undefined;
-    if ('covered' in place) return { program, to: place.covered };
-    const interpreter = interpreterOf(dir, place.file);
-    if (interpreter === undefined || interpreter === '') return undefined;
+    if (place === undefined) return by === undefined ? undefined : { kind: 'missing', program, by };
+    if ('covered' in place) return { kind: 'detour', program, to: place.covered };
+    const { head, executable, interpreter } = look(dir, place.file);
+    const machine = executable.kind === 'elf' ? foreignMachine(executable, ARCH) : undefined;
+    if (machine !== undefined) {
+      // Whoever runs it looks for its loader where it likes. A loader itself is not run by another program.
+      const emulated = (by === undefined || isScript) && hasBinfmt(head);
+      return emulated ? undefined : { kind: 'foreign', program, machine };
+    }
+    if (interpreter === undefined) return undefined;
+    isScript = executable.kind === 'script';
+    by = program;
     program = interpreter;
   }
   return undefined;
