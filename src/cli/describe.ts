@@ -11,6 +11,8 @@ export interface DescribeOptions {
   readonly hostname?: string;
   readonly privileged?: boolean;
   readonly ephemeral?: boolean;
+  /** A tar archive in place of a directory: the first word is the program's already. */
+  readonly archive?: string;
   readonly env?: Record<string, string>;
   readonly state: string;
 }
@@ -31,10 +33,37 @@ export function check(spec: CreateInput): void {
 
 /** A directory is a path: `./busybox` or `/srv/x`. A bare word is a template. */
 export function specFrom(
-  rootfs: string,
+  word: string | undefined,
   args: readonly string[],
   options: DescribeOptions,
   size?: TerminalSize,
+): CreateInput {
+  const { archive } = options;
+  if (archive !== undefined) {
+    const rootfs = {
+      archive: resolve(archive),
+      ...(options.ephemeral === true ? { overlay: 'ephemeral' as const } : {}),
+    };
+    return {
+      ...described(word === undefined ? [] : [word, ...args], options, 'run'),
+      rootfs,
+      ...(size === undefined ? {} : { console: size }),
+    };
+  }
+  if (word === undefined) {
+    throw new CaissonError('SPEC_INVALID', 'rootfs: is missing', {
+      field: 'rootfs',
+      hint: 'name a directory, a template (busybox), or an archive by --archive',
+    });
+  }
+  return specOfWord(word, args, options, size);
+}
+
+function specOfWord(
+  rootfs: string,
+  args: readonly string[],
+  options: DescribeOptions,
+  size: TerminalSize | undefined,
 ): CreateInput {
   const bare = !rootfs.includes('/') && rootfs !== '.' && rootfs !== '..';
   if (bare && !isTemplate(rootfs)) {
@@ -43,21 +72,9 @@ export function specFrom(
       hint: `for a directory write ./${rootfs}; templates: busybox`,
     });
   }
-  const [program, ...rest] = args;
-  if (program !== undefined && !program.startsWith('/')) {
-    throw new CaissonError('SPEC_INVALID', `program: ${program} is not an absolute path`, {
-      field: 'program',
-      hint: `name it as it is inside the container: /bin/${program}`,
-    });
-  }
-  const name = options.name ?? `${bare ? rootfs : 'run'}-${randomBytes(3).toString('hex')}`;
-  const { hostname, privileged, ephemeral, env = {} } = options;
+  const { privileged, ephemeral } = options;
   const common = {
-    name,
-    ...(hostname === undefined ? {} : { hostname }),
-    ...(privileged === true ? { privileged } : {}),
-    ...(Object.keys(env).length === 0 ? {} : { environment: env }),
-    ...(program === undefined ? {} : { init: program, args: rest }),
+    ...described(args, options, bare ? rootfs : 'run'),
     ...(size === undefined ? {} : { console: size }),
   };
   if (isTemplate(rootfs) && bare) {
@@ -69,4 +86,23 @@ export function specFrom(
   }
   const path = resolve(rootfs);
   return { ...common, rootfs: ephemeral === true ? { path, overlay: 'ephemeral' } : path };
+}
+
+/** What is the same wherever the root file system comes from. `kind` begins a name that is made up. */
+function described(args: readonly string[], options: DescribeOptions, kind: string) {
+  const [program, ...rest] = args;
+  if (program !== undefined && !program.startsWith('/')) {
+    throw new CaissonError('SPEC_INVALID', `program: ${program} is not an absolute path`, {
+      field: 'program',
+      hint: `name it as it is inside the container: /bin/${program}`,
+    });
+  }
+  const { hostname, privileged, env = {} } = options;
+  return {
+    name: options.name ?? `${kind}-${randomBytes(3).toString('hex')}`,
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(privileged === true ? { privileged } : {}),
+    ...(Object.keys(env).length === 0 ? {} : { environment: env }),
+    ...(program === undefined ? {} : { init: program, args: rest }),
+  };
 }

@@ -5,7 +5,7 @@ import { type DescribeOptions, specFrom } from './describe.js';
 import { print } from './print.js';
 
 export async function explainCommand(
-  rootfs: string,
+  rootfs: string | undefined,
   args: readonly string[],
   options: DescribeOptions & { readonly json?: boolean },
 ): Promise<void> {

@@ -26,12 +26,19 @@ function path(text: string): string {
   return text;
 }
 
+/** Required, unless an archive takes its place. */
+function needRootfs(rootfs: string | undefined, options: { readonly archive?: string }, command: Command): void {
+  if (rootfs === undefined && options.archive === undefined)
+    command.error("error: missing required argument 'rootfs'", { exitCode: OWN_FAILURE });
+}
+
 /** The options that say what the container is; shared by `run` and `explain`. */
 function describing(command: Command): Command {
   return command
     .showHelpAfterError(`  hint: see caisson ${command.name()} --help`)
-    .argument('<rootfs>', 'directory of a root file system, or the name of a template (busybox)')
+    .argument('[rootfs]', 'directory of a root file system, or the name of a template (busybox); none with --archive')
     .argument('[program...]', 'program that becomes PID 1, an absolute path inside, and its arguments (after --)')
+    .option('--archive <file>', 'tar archive of a root file system, plain or compressed with gzip, xz or zstd', path)
     .option('--name <name>', 'name of the container; made up when not given')
     .option('--hostname <name>', 'host name inside; default: the name')
     .option('--privileged', 'no user namespace: container root is host root')
@@ -59,7 +66,8 @@ describing(program.command('run'))
     'after',
     "\nPress ^] three times within a second to kill the container.\nExit codes: the payload's own; 128+n when PID 1 died of signal n; 125 when Caisson failed, 126 or 127 when PID 1 could not be executed or found.",
   )
-  .action(async (rootfs: string, args: string[], options) => {
+  .action(async (rootfs: string | undefined, args: string[], options, command: Command) => {
+    needRootfs(rootfs, options, command);
     const { run } = await import('./run.js');
     process.exitCode = await run(rootfs, args, options);
   });
@@ -67,7 +75,8 @@ describing(program.command('run'))
 describing(program.command('explain'))
   .description('print what a start would do, step by step; nothing is touched')
   .option('--json', 'as JSON')
-  .action(async (rootfs: string, args: string[], options) => {
+  .action(async (rootfs: string | undefined, args: string[], options, command: Command) => {
+    needRootfs(rootfs, options, command);
     const { explainCommand } = await import('./explain.js');
     await explainCommand(rootfs, args, options);
   });

@@ -8,6 +8,7 @@ import { CaissonError } from '../spec/errors.js';
 import { IDS_PER_CONTAINER, type IdPool } from '../supervisor/ids.js';
 import { type CreateInput, Supervisor } from '../supervisor/supervisor.js';
 import { check, type DescribeOptions, specFrom } from './describe.js';
+import { exitCodeOfSignal } from './exit-code.js';
 import { Session } from './session.js';
 import { terminalSize } from './terminal.js';
 
@@ -19,7 +20,7 @@ export interface RunOptions extends DescribeOptions {
 
 const ENDING_SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const;
 
-export async function run(rootfs: string, args: readonly string[], options: RunOptions): Promise<number> {
+export async function run(rootfs: string | undefined, args: readonly string[], options: RunOptions): Promise<number> {
   const spec = specFrom(rootfs, args, options, terminalSize());
   check(spec);
   // From here on nothing ends this process before it has cleaned up.
@@ -29,6 +30,10 @@ export async function run(rootfs: string, args: readonly string[], options: RunO
   const session = new Session(options.stopTimeout, ending.signal);
   try {
     return await (options.rm === true ? throwAway(spec, options.state, session) : keep(spec, options.state, session));
+  } catch (error) {
+    // Told to end while an archive was unpacked.
+    if (!ending.signal.aborted || !CaissonError.is(error) || error.code !== 'CANCELLED') throw error;
+    return exitCodeOfSignal(ending.signal.reason as NodeJS.Signals);
   } finally {
     // Last: a reader of our output may take its time, and by now nothing is left to clean up.
     await session.finish();
@@ -42,7 +47,7 @@ const THROW_AWAY_RANGES = 15_000;
 async function keep(spec: CreateInput, stateDir: string, session: Session): Promise<number> {
   const supervisor = await Supervisor.open({ stateDir, threads: 1 });
   try {
-    const container = await supervisor.create(spec);
+    const container = await supervisor.create(spec, { signal: session.told });
     try {
       return await session.run(container);
     } finally {
@@ -60,7 +65,7 @@ async function throwAway(spec: CreateInput, state: string, session: Session): Pr
   const supervisor = await openThrowAway(spec.name, stateDir);
   try {
     await removeAll(supervisor);
-    return await session.run(await supervisor.create(spec));
+    return await session.run(await supervisor.create(spec, { signal: session.told }));
   } finally {
     try {
       await removeAll(supervisor);

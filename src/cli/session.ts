@@ -21,7 +21,7 @@ export class Session {
   /** @param told aborts, with the signal as its reason, when this command is told to end. */
   constructor(
     private readonly stopTimeout: number,
-    private readonly told: AbortSignal,
+    readonly told: AbortSignal,
   ) {
     // Nobody reads what the container prints any more: as any program in a pipe, it ends.
     this.output = new Output(() => this.stop('SIGPIPE'));

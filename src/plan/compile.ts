@@ -30,6 +30,8 @@ export interface Assigned {
   readonly dir: string;
   /** Its uuid, for an image that has no machine id. */
   readonly uuid: string;
+  /** Directory of the tree that its archive was unpacked to. */
+  readonly layer?: string;
 }
 
 /**

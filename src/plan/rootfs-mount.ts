@@ -3,7 +3,7 @@ import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import type { HostFacts } from './facts.js';
 import { imageMount, imageSteps } from './image.js';
-import { layerOf, type Places } from './rootfs-layer.js';
+import { layerOf, type Places, sourceOf } from './rootfs-layer.js';
 import type { HostAction, HostStep } from './step.js';
 
 /** Set when the layer holds what an earlier life, which ended by a reboot, has left there. */
@@ -56,7 +56,8 @@ function openedRootfs(spec: ContainerSpec, places: Places): 'fd:rootfs' | 'fd:ro
 /** ENV-01 to ENV-06, on a descriptor: what was checked is what is used. */
 export function rootfsChecks(spec: ContainerSpec, facts: HostFacts, places: Places): HostStep[] {
   refuseSharedSuperblock(spec);
-  const { path, kind, overlay, createMissing } = spec.rootfs;
+  const { kind, overlay, createMissing } = spec.rootfs;
+  const path = sourceOf(spec, places);
   const steps =
     kind === 'image'
       ? imageSteps(spec, places)

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Assigned } from '../plan/compile.js';
 import type { ContainerSpec } from '../spec/container.js';
+import { treeOf } from './layers.js';
 
 /** A uuid that a container keeps over restarts, and that a copy of it elsewhere does not share (HST-14). */
 function uuidOf(storeId: string, name: string, created: number): string {
@@ -21,12 +22,18 @@ export interface Place {
   readonly storeId: string;
   /** ms since the epoch, as recorded. */
   readonly created: number;
+  /** SHA-256 of its archive, if it has one. */
+  readonly layer?: string | undefined;
 }
+
+/** In place of the digest of an archive that has not been read. */
+export const UNREAD = '<sha256>';
 
 export function assignedTo(spec: ContainerSpec, place: Place): Assigned {
   return {
     runDir: join(place.runDir, spec.name),
     dir: join(place.stateDir, spec.name),
     uuid: spec.uuid ?? uuidOf(place.storeId, spec.name, place.created),
+    ...(place.layer === undefined ? {} : { layer: treeOf(place.stateDir, place.layer) }),
   };
 }

@@ -36,6 +36,7 @@ export type EventBody =
         | 'record-set-aside'
         | 'record-not-written'
         | 'cleanup-failed'
+        | 'archive-left-out'
         | 'journal-failed'
         | 'event-too-large';
       readonly message: string;

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { compile } from '../plan/compile.js';
 import type { Plan } from '../plan/step.js';
 import { WorkerPool } from '../workers/pool.js';
-import { assignedTo } from './assigned.js';
+import { assignedTo, UNREAD } from './assigned.js';
 import { DEFAULT_ID_POOL, IDS_PER_CONTAINER } from './ids.js';
 import { resolveInput } from './input.js';
 import { storeId } from './store.js';
@@ -25,6 +25,7 @@ export async function planFor(input: CreateInput, stateDir: string): Promise<Pla
       runDir: `/run/caisson/${id}`,
       storeId: id,
       created: Date.now(),
+      ...(spec.rootfs.kind === 'archive' ? { layer: UNREAD } : {}),
     });
     return compile(spec, await pool.facts(`caisson-${id}`), assigned);
   } finally {

@@ -12,6 +12,8 @@ export interface StoredContainer {
   readonly spec: Readonly<Record<string, unknown>>;
   /** The id range it was given, when it asked for none. */
   readonly idmap: IdMap | null;
+  /** SHA-256 of the archive that its root file system was unpacked from. */
+  readonly layer?: string;
   /** Milliseconds since the epoch. */
   readonly created: number;
 }
@@ -74,6 +76,13 @@ export type Discard = (path: string) => Promise<void>;
 /** Directories being made or removed: a container's name cannot begin with a dot. */
 const UNFINISHED = '.unfinished-';
 
+export interface Loaded {
+  readonly containers: StoredContainer[];
+  readonly setAside: CaissonError[];
+  /** How many directories there are that may be a container's, with a record or without. */
+  readonly directories: number;
+}
+
 export class Store {
   private constructor(
     readonly dir: string,
@@ -91,12 +100,14 @@ export class Store {
   }
 
   /** Every container recorded; torn or foreign records are set aside as `container.json.bad` and told about. */
-  async load(discard: Discard): Promise<{ containers: StoredContainer[]; setAside: CaissonError[] }> {
+  async load(discard: Discard): Promise<Loaded> {
     await this.sweep(discard);
     const containers: StoredContainer[] = [];
     const setAside: CaissonError[] = [];
+    let directories = 0;
     for (const entry of await readdir(this.dir, { withFileTypes: true })) {
       if (!entry.isDirectory() || !isContainerName(entry.name)) continue;
+      directories++;
       const path = join(this.directoryOf(entry.name), RECORD);
       try {
         containers.push(await readRecord(this.directoryOf(entry.name), entry.name));
@@ -109,7 +120,7 @@ export class Store {
         setAside.push(foreign);
       }
     }
-    return { containers: containers.sort((a, b) => a.created - b.created), setAside };
+    return { containers: containers.sort((a, b) => a.created - b.created), setAside, directories };
   }
 
   /**

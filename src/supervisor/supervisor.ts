@@ -7,11 +7,12 @@ import type { HostFacts } from '../plan/facts.js';
 import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
-import { CaissonError } from '../spec/errors.js';
+import { asCaissonError, CaissonError } from '../spec/errors.js';
 import { releaseWatches } from '../syscalls/watch.js';
 import { type PoolOptions, WorkerPool } from '../workers/pool.js';
+import type { UnpackLimits, UnpackOptions } from '../workers/unpacker.js';
 import { findAlive } from './adoption.js';
-import { assignedTo } from './assigned.js';
+import { assignedTo, UNREAD } from './assigned.js';
 import { Container } from './container.js';
 import type { CaissonEvent, EventLog } from './events.js';
 import { ArenaPool, type Host } from './host.js';
@@ -19,6 +20,7 @@ import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
 import { type EventJournal, openJournal } from './journal/events.js';
 import type { JournalOptions } from './journal/journal.js';
+import { DEFAULT_ARCHIVE_LIMITS, isDigest, Layers } from './layers.js';
 import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
@@ -34,6 +36,8 @@ export interface SupervisorOptions extends PoolOptions {
   readonly idPool?: IdPool;
   /** How much of the events is kept on disk, in `<stateDir>/.journal`; false: they are only in memory. */
   readonly journal?: JournalOptions | false;
+  /** What an archive may unpack to, at most. */
+  readonly archiveLimits?: Partial<UnpackLimits>;
   /** A pino logger; without one nothing is logged. */
   readonly logger?: Logger;
   /** For tests: facts that replace what was found. */
@@ -41,6 +45,9 @@ export interface SupervisorOptions extends PoolOptions {
   /** For tests: steps that fail, errno number by step id. */
   readonly faults?: Readonly<Record<string, number>>;
 }
+
+/** Of an archive that is unpacked. */
+export type CreateOptions = UnpackOptions;
 
 export class Supervisor implements AsyncDisposable {
   private readonly containers = new Map<string, Container>();
@@ -55,6 +62,7 @@ export class Supervisor implements AsyncDisposable {
     private readonly journal: EventJournal,
     private readonly lock: StateLock,
     private readonly logger: Logger | null,
+    private readonly layers: Layers,
   ) {}
 
   /**
@@ -76,7 +84,9 @@ export class Supervisor implements AsyncDisposable {
       const host: Host = { pool, facts, arenas: new ArenaPool(), runDir, faults: options.faults ?? {} };
       const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
       const journal = await openJournal(join(store.dir, '.journal'), options.journal ?? {});
-      const supervisor = new Supervisor(store, host, ids, journal.log, journal, lock, options.logger ?? null);
+      const limits = { ...DEFAULT_ARCHIVE_LIMITS, ...options.archiveLimits };
+      const layers = new Layers(store.dir, limits, path => discard(host, path));
+      const supervisor = new Supervisor(store, host, ids, journal.log, journal, lock, options.logger ?? null, layers);
       try {
         await supervisor.perform(compilePrepare(facts, runDir));
         await supervisor.load();
@@ -128,8 +138,11 @@ export class Supervisor implements AsyncDisposable {
     return this.log.subscribe(listener);
   }
 
-  /** Checks the spec and records a container; nothing of it runs yet. @throws CaissonError SPEC_INVALID, CONTAINER_EXISTS */
-  async create(input: CreateInput): Promise<Container> {
+  /**
+   * Checks the spec and records a container; nothing of it runs yet. An archive is unpacked, which takes its time.
+   * @throws CaissonError SPEC_INVALID, CONTAINER_EXISTS, ARCHIVE_…, CANCELLED
+   */
+  async create(input: CreateInput, options: CreateOptions = {}): Promise<Container> {
     this.assertOpen();
     let allocated: IdMap | null = null;
     const { spec, recorded, template } = resolveInput(
@@ -148,22 +161,26 @@ export class Supervisor implements AsyncDisposable {
     }
     // What this host cannot run is refused here, while nothing has been made.
     const created = Date.now();
-    const assigned = this.assign(spec, created);
-    compile(spec, this.host.facts, assigned);
+    compile(spec, this.host.facts, this.assign(spec, created, UNREAD));
+    const { kind, path } = spec.rootfs;
+    let layer: string | undefined;
     this.reserved.add(spec.name);
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
     try {
       await this.makeRoomFor(spec);
       await this.store.add(spec.name, async directory => {
         if (template !== undefined) await buildTemplate(template, join(directory, 'rootfs'));
-        return { version: 1, spec: recorded, idmap: allocated, created };
+        if (kind === 'archive') layer = await this.unpack(spec.name, path, options);
+        return { version: 1, spec: recorded, idmap: allocated, ...(layer === undefined ? {} : { layer }), created };
       });
     } catch (error) {
       this.ids.release(spec.name);
+      await this.letGoOfLayer(spec.name);
       throw error;
     } finally {
       this.reserved.delete(spec.name);
     }
+    const assigned = this.assign(spec, created, layer);
     const container = new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger });
     this.containers.set(spec.name, container);
     this.log.append(spec.name, { type: 'created', action: 'instance-created' });
@@ -190,6 +207,7 @@ export class Supervisor implements AsyncDisposable {
     }
     this.containers.delete(name);
     this.ids.release(name);
+    await this.letGoOfLayer(name);
     this.log.append(name, { type: 'removed', action: 'instance-deleted' });
   }
 
@@ -204,6 +222,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private async shut(): Promise<void> {
+    await this.layers.close();
     // A start or stop under way is finished first: half of one must not be left to the next supervisor.
     await Promise.allSettled(this.list().map(container => container.custody.settled()));
     await Promise.all(this.list().map(container => container.custody.letGo()));
@@ -223,7 +242,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private async load(): Promise<void> {
-    const { containers, setAside } = await this.store.load(this.discard);
+    const { containers, setAside, directories } = await this.store.load(this.discard);
     for (const error of setAside) this.tellSetAside(error);
     for (const stored of containers) {
       try {
@@ -240,6 +259,8 @@ export class Supervisor implements AsyncDisposable {
         );
       }
     }
+    // A record that is set aside may yet be mended: what it needs stays.
+    await this.layers.sweep(this.containers.size === directories);
     await Promise.all(this.list().map(container => this.recover(container)));
   }
 
@@ -248,14 +269,39 @@ export class Supervisor implements AsyncDisposable {
     this.logger?.warn({ err: error }, 'record set aside');
   }
 
-  private assign(spec: ContainerSpec, created: number): Assigned {
-    return assignedTo(spec, { stateDir: this.store.dir, runDir: this.host.runDir, storeId: this.store.id, created });
+  private assign(spec: ContainerSpec, created: number, digest: string | undefined): Assigned {
+    const layer = spec.rootfs.kind === 'archive' ? digest : undefined;
+    const { dir: stateDir, id: storeId } = this.store;
+    return assignedTo(spec, { stateDir, runDir: this.host.runDir, storeId, created, layer });
+  }
+
+  private async unpack(name: string, archive: string, options: UnpackOptions): Promise<string> {
+    const { digest, unpacked } = await this.layers.acquire(name, archive, options);
+    if (unpacked !== null && unpacked.leftOut.length > 0) {
+      const message = `of ${archive} were left out: ${unpacked.leftOut.join('; ')}`;
+      this.log.append(name, { type: 'notice', code: 'archive-left-out', message });
+    }
+    return digest;
+  }
+
+  /** What cannot be removed now is when the state directory is opened the next time. */
+  private async letGoOfLayer(name: string): Promise<void> {
+    try {
+      await this.layers.release(name);
+    } catch (error) {
+      this.log.append(name, { type: 'notice', code: 'cleanup-failed', message: asCaissonError(error).message });
+    }
   }
 
   private restore(stored: StoredContainer): void {
     const spec = resolveSpec(stored.spec, () => stored.idmap ?? this.ids.allocate());
+    if (spec.rootfs.kind === 'archive') {
+      if (!isDigest(stored.layer))
+        throw new CaissonError('STATE_INVALID', 'layer is no SHA-256 in hex', { field: 'layer' });
+      this.layers.claim(spec.name, stored.layer);
+    }
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
-    const assigned = this.assign(spec, stored.created);
+    const assigned = this.assign(spec, stored.created, stored.layer);
     this.containers.set(
       spec.name,
       new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger }),
@@ -295,16 +341,16 @@ export class Supervisor implements AsyncDisposable {
     }
   }
 
-  private readonly discard: Discard = path => this.perform(compileDiscard(path));
+  private readonly discard: Discard = path => discard(this.host, path);
 
-  private async perform(plan: Plan): Promise<void> {
-    const result = await this.host.pool.execute({
-      steps: plan.steps,
-      registers: {},
-      launch: null,
-      faults: {},
-      mode: 'all-or-nothing',
-    });
-    if (result.error !== null) throw CaissonError.from(result.error);
+  private perform(plan: Plan): Promise<void> {
+    return perform(this.host, plan);
   }
 }
+
+async function perform({ pool }: Host, { steps }: Plan): Promise<void> {
+  const result = await pool.execute({ steps, registers: {}, launch: null, faults: {}, mode: 'all-or-nothing' });
+  if (result.error !== null) throw CaissonError.from(result.error);
+}
+
+const discard = (host: Host, path: string): Promise<void> => perform(host, compileDiscard(path));

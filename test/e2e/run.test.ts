@@ -1,6 +1,16 @@
 /** `caisson run` with files and pipes: exit codes, input, output, ends, and what stays. */
 
-import { closeSync, existsSync, lstatSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -121,6 +131,52 @@ describe('options', () => {
     expect([existsSync(kept), existsSync(thrown)]).toEqual([true, false]);
     // Root inside is nobody special outside, and yet the tree stays root's own (an idmapped mount).
     expect(lstatSync(kept).uid).toBe(0);
+  });
+});
+
+describe('--archive', () => {
+  function archive(): string {
+    const path = cli.path('archive');
+    execFileSync('tar', ['-C', cli.rootfs, '-cf', path, '.']);
+    return path;
+  }
+
+  test('is unpacked for the container and goes with it; what follows -- is the program', async () => {
+    const [state, name] = [cli.state(), cli.name()];
+    cli.throwAway(state, name);
+    const options = ['--rm', '--state', state, '--name', name, '--archive', archive()];
+    const { code, text, stderr } = await cli.start([
+      'run',
+      ...options,
+      '--',
+      '/bin/sh',
+      '-c',
+      'touch /x; echo $0 ok',
+      'a',
+    ]).finished;
+    expect([code, text, stderr]).toEqual([0, 'a ok\n', '']);
+    expect(readdirSync(state)).toEqual([]);
+  });
+
+  test('given up while it is read: 128+n, nothing left; damaged: refused, nothing left', async () => {
+    const [state, name] = [cli.state(), cli.name()];
+    const dir = cli.throwAway(state, name);
+    const words = ['run', '--rm', '--state', state, '--name', name, '--archive'];
+    const long = cli.path('long');
+    // Nothing but a hole: long to read, and no work to make.
+    writeFileSync(long, '');
+    truncateSync(long, 32 * 1024 ** 3);
+    const running = cli.start([...words, long]);
+    await cli.until(() => existsSync(join(dir, `.unfinished-${name}`)), 'it is being read');
+    await sleep(200);
+    running.kill('SIGTERM');
+    expect(await running.finished).toMatchObject({ code: 143, stderr: '' });
+    expect(readdirSync(state)).toEqual([]);
+    const text = cli.path('text');
+    writeFileSync(text, 'no archive'.repeat(100));
+    const refused = await cli.start([...words, text]).finished;
+    expectComplaint(refused, ['[ARCHIVE_UNSUPPORTED]', text, 'field: rootfs.archive']);
+    expect([refused.code, readdirSync(state)]).toEqual([125, []]);
   });
 });
 

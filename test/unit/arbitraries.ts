@@ -38,6 +38,14 @@ export const specInput = fc
           { requiredKeys: ['image'] },
         ),
         fc.constant({ image: '/srv/web.img', readOnly: true }),
+        fc.record(
+          {
+            archive: fc.constant('/srv/web.tar'),
+            createMissing: fc.boolean(),
+            overlay: fc.constantFrom('ephemeral', 'persistent'),
+          },
+          { requiredKeys: ['archive'] },
+        ),
       ),
       init: fc.constantFrom('/sbin/init', '/bin/sh', '/init'),
       args: fc.array(text, { maxLength: 4 }),

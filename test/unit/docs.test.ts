@@ -33,9 +33,10 @@ interface Schema {
 /** Every key of a schema as a path; the key of a nested object comes before the keys in it. */
 function keysOf(schema: Schema, prefix = ''): string[] {
   if (schema.wrapped !== undefined) return keysOf(schema.wrapped, prefix);
-  // The shorthand of such a field, a string, has no keys; an object may be one of two kinds.
+  // The shorthand of such a field, a string, has no keys; an object may be one of several kinds.
   const { getter } = schema;
-  if (getter !== undefined) return [...new Set([{}, { image: '' }].flatMap(kind => keysOf(getter(kind), prefix)))];
+  if (getter !== undefined)
+    return [...new Set([{}, { image: '' }, { archive: '' }].flatMap(kind => keysOf(getter(kind), prefix)))];
   const entries = Object.entries(schema.entries ?? {});
   const own = entries.flatMap(([key, value]) => [`${prefix}${key}`, ...keysOf(value, `${prefix}${key}.`)]);
   return [...own, ...(schema.pipe ?? []).flatMap(part => keysOf(part, prefix))];

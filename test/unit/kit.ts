@@ -13,6 +13,7 @@ export const RANGE: IdMap = { first: 1_000_000, count: 65_536 };
 export const RUN_DIR = '/run/caisson/web';
 /** The container's own directory. */
 export const DIR = '/var/lib/caisson/web';
+export const LAYER = '/var/lib/caisson/.layers/e3b0c442/tree';
 export const UUID = '0b1f6a52-3f1c-8d11-9a57-2f7f4f0c5d3e';
 
 /** An unprivileged container unless `input` says otherwise. */
@@ -25,7 +26,7 @@ export function privileged(input: Record<string, unknown> = {}): ContainerSpec {
 }
 
 export function planOf(spec: ContainerSpec, facts: HostFacts): Plan {
-  return compile(spec, facts, { runDir: RUN_DIR, dir: DIR, uuid: UUID });
+  return compile(spec, facts, { runDir: RUN_DIR, dir: DIR, uuid: UUID, layer: LAYER });
 }
 
 type ActionOf<O extends string> = Extract<HostAction | InitAction, { op: O }>;

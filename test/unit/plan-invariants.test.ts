@@ -19,7 +19,7 @@ import { CaissonError } from '#src/spec/errors.js';
 import { CLONE, MOUNT_ATTR, MS, O, UMOUNT } from '#src/syscalls/abi/constants.js';
 import { HOSTS, PURE_V2 } from '../lib/facts.js';
 import { hostFacts, specInput } from './arbitraries.js';
-import { DIR, deepFreeze, hostStepOf, planOf, privileged, RANGE, RUN_DIR, UUID, unprivileged } from './kit.js';
+import { DIR, deepFreeze, hostStepOf, LAYER, planOf, privileged, RANGE, RUN_DIR, UUID, unprivileged } from './kit.js';
 
 /** The plan, or undefined where this host refuses this spec; any other error is a failure of the test. */
 function tryPlan(spec: ContainerSpec, facts: HostFacts): Plan | undefined {
@@ -354,7 +354,7 @@ describe('compile is a pure function', () => {
         expect(second).toEqual(first);
         expect({ spec, facts }).toEqual(before);
         if (first === undefined) return;
-        expect(compile(spec, facts, { runDir: RUN_DIR, dir: DIR, uuid: UUID })).toEqual(first);
+        expect(compile(spec, facts, { runDir: RUN_DIR, dir: DIR, uuid: UUID, layer: LAYER })).toEqual(first);
         compileTeardown(spec, facts, { runDir: RUN_DIR });
       }),
       { numRuns: 100 },

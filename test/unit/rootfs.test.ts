@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { HostFacts } from '#src/plan/facts.js';
 import type { ContainerSpec } from '#src/spec/container.js';
 import { DEBIAN_12, HOSTS, NESTED, NO_IDMAP, PURE_V2 } from '../lib/facts.js';
-import { actions, at, expectError, has, initStepOf, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
+import { actions, at, expectError, has, initStepOf, LAYER, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
 
 const EPHEMERAL = { path: '/srv/web', overlay: 'ephemeral' };
 
@@ -137,6 +137,15 @@ describe('ownership', () => {
     expect(has(planOf(privileged(), facts), 'mounting.rootfs.overlay')).toBe(true);
     expect(has(planOf(unprivileged(), facts), 'mounting.rootfs.idmap')).toBe(true);
   });
+});
+
+test('an archive: its layer is opened, mapped and laid below an overlay; people are told its own name', () => {
+  for (const facts of [PURE_V2, NO_IDMAP]) {
+    const plan = planOf(unprivileged({ rootfs: { archive: '/srv/web.tar' } }), facts);
+    expect(actions(plan, 'rootfs.open')[0]?.path).toBe(LAYER);
+    expect(actions(plan, 'rootfs.check')[0]?.path).toBe('/srv/web.tar');
+    expect(actions(plan, 'rootfs.overlay')).toHaveLength(1);
+  }
 });
 
 describe('copies of mounts that the host shares', () => {

@@ -291,6 +291,19 @@ describe('wrong types', () => {
     refused(input, '', /^the spec: must be an object$/);
   });
 
+  test('rootfs names an archive, whose tree is shared, together with something else', () => {
+    const archive = '/r.tar';
+    refused({ ...MINIMAL, rootfs: { archive, path: '/r' } }, 'rootfs.path', /not a known key/);
+    refused({ ...MINIMAL, rootfs: { archive, overlay: 'none' } }, 'rootfs.overlay', /must be ephemeral or persistent/);
+    refused({ ...MINIMAL, rootfs: { archive, allowSharedSuperblock: true } }, 'rootfs.allowSharedSuperblock', /known/);
+    refused({ ...MINIMAL, rootfs: { archive: 'r.tar' } }, 'rootfs.archive', /must be an absolute path/);
+    expect(resolve({ ...MINIMAL, rootfs: { archive } }).rootfs).toMatchObject({
+      path: archive,
+      kind: 'archive',
+      overlay: 'persistent',
+    });
+  });
+
   test.each([5, null, true, [], ['/a'], new Map()])('rootfs is %j', rootfs => {
     refused({ ...MINIMAL, rootfs }, 'rootfs', /must be an absolute path or an object with a path/);
   });

@@ -27,28 +27,39 @@ const image = object({
   readOnly: v.optional(flag),
 });
 
-const neitherRootfsNorPath = v.string('must be an absolute path or an object with a path or an image');
+/** Unpacked once for all containers that name it, so that none may write to it. */
+const archive = object({
+  archive: absolutePath,
+  createMissing: v.optional(flag),
+  overlay: v.optional(v.picklist(['ephemeral', 'persistent'], 'must be ephemeral or persistent')),
+});
+
+const neitherRootfsNorPath = v.string('must be an absolute path or an object with a path, an image or an archive');
 /** Chosen by the kind of value, not by trial: so that an error names the field inside, not the whole. */
 export const rootfsOrPath = v.lazy(input => {
-  if (isRecord(input)) return 'image' in input ? image : directory;
+  if (isRecord(input)) return 'image' in input ? image : 'archive' in input ? archive : directory;
   return typeof input === 'string' ? absolutePath : neitherRootfsNorPath;
 });
 
 export interface Rootfs {
-  /** Of a directory, or of an image file. */
+  /** Of a directory, an image file, or an archive. */
   readonly path: string;
-  readonly kind: 'directory' | 'image';
+  readonly kind: 'directory' | 'image' | 'archive';
   readonly createMissing: boolean;
   readonly overlay: OverlayKind;
   readonly readOnly: boolean;
   readonly allowSharedSuperblock: boolean;
 }
 
-type RootfsInput = v.InferInput<typeof directory> | v.InferInput<typeof image>;
+type RootfsInput = v.InferInput<typeof directory> | v.InferInput<typeof image> | v.InferInput<typeof archive>;
 
 /** An image is only read unless asked for otherwise: what it was made as, the next container finds again. */
 export function resolveRootfs(input: string | RootfsInput): Rootfs {
   const given: RootfsInput = typeof input === 'string' ? { path: input } : input;
+  if ('archive' in given) {
+    const { archive: path, createMissing = false, overlay = 'persistent' } = given;
+    return { path, kind: 'archive', createMissing, overlay, readOnly: false, allowSharedSuperblock: false };
+  }
   const readOnly = 'image' in given && given.readOnly === true;
   return {
     path: 'image' in given ? given.image : given.path,
