@@ -7,10 +7,17 @@ import type { ErrorCode } from '../spec/errors.js';
 export const OWN_FAILURE = 125;
 const CANNOT_EXECUTE = 126;
 const NOT_FOUND = 127;
+/** By which a manager that runs as a unit asks systemd for a restart: no payload may say that for it (HST-59). */
+const RESTART = 133;
 const SIGKILL = 9;
 const SIGSYS = 31;
 
 export function exitCodeOf(exit: ExitStatus | null): number {
+  const code = plainCodeOf(exit);
+  return code === RESTART ? 1 : code;
+}
+
+function plainCodeOf(exit: ExitStatus | null): number {
   switch (exit?.kind) {
     case undefined:
     case 'lost':

@@ -7,7 +7,7 @@ import { cgroupMounts } from './cgroup-mounts.js';
 import { cgroupSetup, scopeSetup } from './cgroup-setup.js';
 import { cgroupPaths } from './cgroups.js';
 import { coversAttach, coversBind, coversClose, coversMake } from './covers.js';
-import { detectInitStep } from './detect.js';
+import { detectInitStep, findInitSteps } from './detect.js';
 import { devicePolicy } from './device-policy.js';
 import { deviceSteps } from './devices.js';
 import { etcBinds, etcFiles } from './etc.js';
@@ -68,6 +68,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned),
     ...etcFiles(spec),
+    ...findInitSteps(spec),
     detectInitStep(spec),
     ...coversMake(spec),
     identityStep(),
@@ -79,7 +80,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...cgroupMounts(cgroups),
     ...coversClose(),
     ...optional.open,
-    ...runHost(spec, assigned),
+    ...runHost(spec, facts, assigned),
     ...optional.attach,
     ...runHostSeal(spec),
     ...etcBinds(spec),

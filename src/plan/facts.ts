@@ -3,6 +3,7 @@
  * else, so every kind of host is a fixture.
  */
 import type { Capability } from '../spec/capabilities.js';
+import type { HostKey } from '../spec/os-release.js';
 import type { Rlimit, RlimitName } from '../spec/rlimits.js';
 
 export interface CgroupV1Hierarchy {
@@ -51,6 +52,10 @@ export interface HostFacts {
   readonly systemd: { readonly root: string } | null;
   /** Whether a node made by mknod on a tmpfs of ours can be opened; `no` inside a user namespace (ENV-18, ENV-19). */
   readonly mknod: boolean;
+  /** The uuid that the host's machine id stands for (HST-15). */
+  readonly machineId: string | null;
+  /** What its os-release tells of the host (HST-17). */
+  readonly osRelease: Readonly<Partial<Record<HostKey, string>>>;
   /** Host device nodes of the table that exist, by path below /dev. */
   readonly deviceNodes: Readonly<Record<string, { readonly mode: number }>>;
   readonly bpfDevicePolicy: boolean;

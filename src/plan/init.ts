@@ -1,6 +1,8 @@
 /** The network phase's loopback, and the last steps before PID 1's own first instruction (ENV-50 to ENV-58). */
 import type { ContainerSpec } from '../spec/container.js';
+import { HOST_KEYS } from '../spec/os-release.js';
 import type { Variable } from './actions/init.js';
+import { initName, initOf } from './detect.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
 import { keptDescriptors } from './kept.js';
@@ -27,11 +29,22 @@ export function networkSteps(): Step[] {
 /** A child copies our descriptor table up to its gate, so the gate should have a low number (launcher/program.ts). */
 const KEPT_DESCRIPTORS_FROM = 512;
 
+/** Which distribution the host is (HST-17). */
+function hostVariables(spec: ContainerSpec, facts: HostFacts): string[] {
+  if (spec.hostInfo !== 'env') return [];
+  return HOST_KEYS.flatMap(key => {
+    const value = facts.osRelease[key];
+    return value === undefined ? [] : [`container_host_${key}=${value}`];
+  });
+}
+
 /** Default `container=` and the user's variables; nothing is inherited (ENV-51, ENV-52). */
-export function environmentOf(spec: ContainerSpec): Variable[] {
+export function environmentOf(spec: ContainerSpec, facts: HostFacts): Variable[] {
+  const own = new Set(Object.keys(spec.environment));
   return [
     `container=${spec.type}`,
     ...(spec.machineId === 'env' ? [{ name: 'container_uuid', from: UUID }] : []),
+    ...hostVariables(spec, facts).filter(variable => !own.has(variable.split('=')[0] ?? '')),
     ...notifyVariable(spec),
     ...(Object.keys(spec.credentials).length === 0 ? [] : [`CREDENTIALS_DIRECTORY=${CREDENTIALS}`]),
     ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
@@ -39,14 +52,15 @@ export function environmentOf(spec: ContainerSpec): Variable[] {
 }
 
 /** Tells which variables PID 1 has besides `container`, and what in the spec asked for each (ENV-52). */
-function environmentNotice(spec: ContainerSpec): PlanNotice[] {
+function environmentNotice(spec: ContainerSpec, facts: HostFacts): PlanNotice[] {
   const user = Object.keys(spec.environment);
   const features: Readonly<Record<string, string>> = {
     container_uuid: 'machineId',
     NOTIFY_SOCKET: 'ready',
     CREDENTIALS_DIRECTORY: 'credentials',
+    ...Object.fromEntries(HOST_KEYS.map(key => [`container_host_${key}`, 'hostInfo'])),
   };
-  const added = environmentOf(spec)
+  const added = environmentOf(spec, facts)
     .slice(1)
     .map((variable, index, all) => {
       const name = typeof variable === 'string' ? (variable.split('=')[0] ?? '') : variable.name;
@@ -70,7 +84,7 @@ export function runningSteps(
 ): { steps: Step[]; notices: PlanNotice[] } {
   const limits = limitsOfInit(spec, facts);
   const security = securitySteps(spec, facts);
-  const notices = [...environmentNotice(spec), ...limits.notices, ...security.notices];
+  const notices = [...environmentNotice(spec, facts), ...limits.notices, ...security.notices];
   const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
   const steps: Step[] = [
     ...limits.steps,
@@ -89,11 +103,11 @@ export function runningSteps(
     }),
     closeOnExec,
     init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),
-    init('exec', `exec ${spec.init}`, {
+    init('exec', `exec ${initName(spec)}`, {
       op: 'execve',
-      path: spec.init,
-      argv: [spec.init, ...spec.args],
-      env: environmentOf(spec),
+      path: initOf(spec),
+      argv: [initOf(spec), ...spec.args],
+      env: environmentOf(spec, facts),
     }),
   ];
   steps.push({

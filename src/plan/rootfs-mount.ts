@@ -1,6 +1,7 @@
 /** The host's part with the root file system: opened and checked, cloned, mapped, laid below an overlay. */
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
+import { initName } from './detect.js';
 import type { HostFacts } from './facts.js';
 import { imageMount, imageSteps } from './image.js';
 import { layerOf, type Places, sourceOf } from './rootfs-layer.js';
@@ -64,7 +65,7 @@ export function rootfsChecks(spec: ContainerSpec, facts: HostFacts, places: Plac
       : [creating('rootfs.open', `open ${path}`, { op: 'rootfs.open', path, save: 'fd:rootfs.dir' })];
   // A fresh layer changes nothing, unless mount points are to be made in it: then the start can be refused right here.
   if (overlay === 'none' || (overlay === 'ephemeral' && !createMissing)) {
-    const label = `check /dev, /proc, /sys and ${spec.init} in the root file system`;
+    const label = `check /dev, /proc, /sys and ${initName(spec)} in the root file system`;
     steps.push(creating('rootfs.check', label, check(spec, facts, openedRootfs(spec, places))));
   }
   return steps;
@@ -99,7 +100,7 @@ function overlaySteps(
     }),
     mounting(
       'rootfs.check',
-      `check /dev, /proc, /sys and ${spec.init} in what the layers make together`,
+      `check /dev, /proc, /sys and ${initName(spec)} in what the layers make together`,
       check(spec, facts, 'fd:rootfs'),
       persistent || createMissing ? {} : { needs: KEPT },
     ),

@@ -4,6 +4,7 @@
  */
 import type { ContainerSpec } from '../spec/container.js';
 import type { Assigned } from './compile.js';
+import type { HostFacts } from './facts.js';
 import { notifySocket } from './notify.js';
 import type { HostAction, HostStep, InitAction, InitStep, Step, Tolerance } from './step.js';
 
@@ -112,7 +113,7 @@ export function incomingDirectory(runDir: string): string {
   return `${runDir}/incoming`;
 }
 
-function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] {
+function hostSteps(spec: ContainerSpec, facts: HostFacts, { runDir, uuid }: Assigned): HostStep[] {
   const owner = spec.idmap?.first ?? 0;
   const incoming = incomingDirectory(runDir);
   return [
@@ -120,6 +121,7 @@ function hostSteps(spec: ContainerSpec, { runDir, uuid }: Assigned): HostStep[] 
       op: 'machine-id.read',
       root: 'fd:rootfs',
       fallback: uuid,
+      host: facts.machineId,
       save: UUID,
     }),
     host('run.host.tmpfs', 'tmpfs for /run/host', {
@@ -231,6 +233,6 @@ export function runHostSeal(spec: ContainerSpec): Step[] {
   ];
 }
 
-export function runHost(spec: ContainerSpec, assigned: Assigned): Step[] {
-  return [...hostSteps(spec, assigned), ...initSteps(spec)];
+export function runHost(spec: ContainerSpec, facts: HostFacts, assigned: Assigned): Step[] {
+  return [...hostSteps(spec, facts, assigned), ...initSteps(spec)];
 }

@@ -1,7 +1,7 @@
 /** A container spec with every default filled in: the form that `compile` reads. */
 import type { Capability } from './capabilities.js';
 import { CaissonError } from './errors.js';
-import type { InitName } from './inits.js';
+import { INIT_DEFAULT, type InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
@@ -18,12 +18,14 @@ export interface IdMap {
 export interface ContainerSpec {
   readonly name: string;
   readonly rootfs: Rootfs;
+  /** A path inside, or `auto`. */
   readonly init: string;
   readonly args: readonly string[];
   readonly type: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly uuid: string | null;
   readonly machineId: 'none' | 'env';
+  readonly hostInfo: 'none' | 'env';
   readonly ready: 'none' | 'notify';
   /** Base64 by name. */
   readonly credentials: Readonly<Record<string, string>>;
@@ -120,12 +122,13 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
   return {
     name: spec.name,
     rootfs,
-    init: spec.init ?? '/sbin/init',
+    init: spec.init ?? INIT_DEFAULT,
     args: spec.args ?? [],
     type: spec.type ?? 'lxc',
     environment: { ...spec.environment },
     uuid: spec.uuid ?? null,
     machineId: spec.machineId ?? 'none',
+    hostInfo: spec.hostInfo ?? 'none',
     ready: spec.ready ?? 'none',
     credentials: Object.fromEntries(
       Object.entries(spec.credentials ?? {}).map(([name, value]) => [name, credentialBytes(value).toString('base64')]),

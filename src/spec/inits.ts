@@ -1,5 +1,10 @@
 /** Inits, and the signals by which each halts and reboots (LIF-24; measured, lifecycle.md §4). */
 
+/** PID 1's program where the spec names none (ENV-50). */
+export const INIT_DEFAULT = '/sbin/init';
+/** Where `init: 'auto'` looks, in this order (HST-58). */
+export const INIT_CANDIDATES = ['/usr/lib/systemd/systemd', '/lib/systemd/systemd', INIT_DEFAULT] as const;
+
 const SIGINT = 2;
 const SIGUSR1 = 10;
 const SIGUSR2 = 12;

@@ -22,8 +22,8 @@ export const containerSpecSchema = object({
   name: v.pipe(text, v.check(isContainerName, NAME_RULE)),
   /** A directory holding a root file system, or that directory with options. */
   rootfs: rootfsOrPath,
-  /** Program that becomes PID 1, a path inside the container. */
-  init: v.optional(absolutePath),
+  /** Program that becomes PID 1, a path inside the container; or `auto` (HST-58). */
+  init: v.optional(v.lazy(input => (input === 'auto' ? v.literal('auto') : absolutePath))),
   /** Arguments after the program's own name; none by default (ENV-50). */
   args: v.optional(v.array(argument, 'must be a list of strings')),
   /** Value of the `container` variable (ENV-51). */
@@ -34,6 +34,8 @@ export const containerSpecSchema = object({
   uuid: v.optional(v.pipe(text, v.regex(UUID, 'must be a uuid: dashed, lower case'))),
   /** `env`: PID 1 also gets it as `container_uuid` (ENV-52). */
   machineId: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
+  /** `env`: PID 1 is told which distribution the host is (HST-17). */
+  hostInfo: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
   /** How PID 1 says that the container is up (LIF-36). */
   ready: v.optional(v.picklist(['none', 'notify'], 'must be none or notify')),
   /** Secrets in /run/host/credentials (HST-18). */

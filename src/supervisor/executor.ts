@@ -5,6 +5,7 @@ import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import { NOTIFY } from '../plan/notify.js';
+import { UUID } from '../plan/run-host.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import { IDLE } from '../plan/terminal.js';
@@ -140,6 +141,7 @@ export class Executor implements ContainerPort {
 
   async teardown(_exit?: ExitStatus, target: TeardownTarget = 'stop'): Promise<void> {
     this.unclean = true;
+    this.host.uuids.delete(this.spec.name);
     this.release();
     const plan = compileTeardown(this.spec, this.host.facts, this.assigned, target === 'reboot');
     const { registers } = this;
@@ -211,7 +213,8 @@ export class Executor implements ContainerPort {
 
   /** The end of the whole start: takes over what it made, or throws why it failed. */
   private async finish(starting: Launch): Promise<void> {
-    const { registers, records, notices, error } = await starting.result;
+    const { registers, records, texts, notices: found, error } = await starting.result;
+    const notices = error === null ? [...found, ...this.claimUuid(texts[UUID])] : found;
     for (const notice of notices) this.events.notice(notice);
     this.records = records;
     this.notices = notices;
@@ -237,6 +240,18 @@ export class Executor implements ContainerPort {
       const { cleanupErrors = [] } = asCaissonError(thrown);
       return { ...error, cleanupErrors: [...(error.cleanupErrors ?? []), ...cleanupErrors] };
     }
+  }
+
+  /** A uuid that another container has, too: images are copied with their machine id (HST-15). */
+  private claimUuid(uuid: string | undefined): PlanNotice[] {
+    const { uuids } = this.host;
+    if (uuid === undefined) return [];
+    const others = [...uuids].filter(([name, used]) => used === uuid && name !== this.spec.name);
+    uuids.set(this.spec.name, uuid);
+    if (others.length === 0) return [];
+    const names = others.map(([name]) => name).join(', ');
+    const message = `${names} has the same uuid, ${uuid}: empty /etc/machine-id in the image, or give each its own`;
+    return [{ code: 'machine-id-duplicate', message }];
   }
 
   private async setFrozen(frozen: boolean): Promise<void> {

@@ -40,6 +40,8 @@ export interface Host {
   readonly arenas: ArenaPool;
   /** Directory for volatile state of all containers of this supervisor. */
   readonly runDir: string;
+  /** The uuid of each container that runs, by its name (HST-14). */
+  readonly uuids: Map<string, string>;
   /** Fault injection, for tests: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
 }

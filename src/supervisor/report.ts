@@ -15,6 +15,8 @@ export interface ReportEntry {
 export interface StartReport {
   readonly steps: { readonly done: number; readonly skipped: number };
   readonly entries: readonly ReportEntry[];
+  /** Whether the payload keeps the /run with /run/host in it, or seems to mount one of its own (HST-32). */
+  readonly runHost: 'visible' | 'may-be-hidden';
 }
 
 export function reportOf(plan: Plan, packed: PackedRecords, notices: readonly PlanNotice[]): StartReport {
@@ -33,5 +35,6 @@ export function reportOf(plan: Plan, packed: PackedRecords, notices: readonly Pl
   return {
     steps: { done: count('done'), skipped: count('tolerated', 'skipped') },
     entries: [...told, ...tolerated],
+    runHost: notices.some(({ code }) => code === 'run-host') ? 'may-be-hidden' : 'visible',
   };
 }

@@ -81,7 +81,14 @@ export class Supervisor implements AsyncDisposable {
         });
       }
       const runDir = options.runDir ?? `/run/caisson/${store.id}`;
-      const host: Host = { pool, facts, arenas: new ArenaPool(), runDir, faults: options.faults ?? {} };
+      const host: Host = {
+        pool,
+        facts,
+        arenas: new ArenaPool(),
+        runDir,
+        uuids: new Map(),
+        faults: options.faults ?? {},
+      };
       const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
       const journal = await openJournal(join(store.dir, '.journal'), options.journal ?? {});
       const limits = { ...DEFAULT_ARCHIVE_LIMITS, ...options.archiveLimits };

@@ -4,6 +4,7 @@ import { release } from 'node:os';
 import type { CgroupV1Hierarchy, CgroupV2Hierarchy, HostFacts } from '../plan/facts.js';
 import { capabilitiesOf } from '../spec/capabilities.js';
 import { DEVICE_NODES } from '../spec/devices.js';
+import { hostKeysOf } from '../spec/os-release.js';
 import { RLIMIT_NAMES, type Rlimit, type RlimitName } from '../spec/rlimits.js';
 import { MOUNT_ATTR, O, S_IFCHR } from '../syscalls/abi/constants.js';
 import { scratch } from '../syscalls/arena.js';
@@ -12,6 +13,7 @@ import { close, deviceNumber, mknodat, openat } from '../syscalls/fs.js';
 import { ARCH, SyscallError, trySyscall } from '../syscalls/libc.js';
 import { newMount } from '../syscalls/mount.js';
 import { getDumpable, getRlimit } from '../syscalls/process.js';
+import { uuidOf } from './host/machine-id.js';
 import { managerCgroup } from './host/systemd.js';
 
 interface CgroupMounts {
@@ -201,6 +203,8 @@ export function gatherFacts(prefix: string): HostFacts {
     cgroups,
     systemd: systemdFacts(),
     mknod: canMakeNodes(),
+    machineId: uuidOf(readOr('/etc/machine-id', '').split('\n')[0] ?? '') ?? null,
+    osRelease: hostKeysOf(readOr('/etc/os-release', readOr('/usr/lib/os-release', ''))),
     deviceNodes: deviceNodes(),
     apparmor: apparmor(),
     bpfDevicePolicy: cgroups.v2 !== null && hasBpf(),

@@ -47,7 +47,7 @@ export const specInput = fc
           { requiredKeys: ['archive'] },
         ),
       ),
-      init: fc.constantFrom('/sbin/init', '/bin/sh', '/init'),
+      init: fc.constantFrom('/sbin/init', '/bin/sh', '/init', 'auto'),
       args: fc.array(text, { maxLength: 4 }),
       type: fc.constantFrom('lxc', 'caisson'),
       environment: fc.dictionary(
@@ -57,6 +57,7 @@ export const specInput = fc
       ),
       credentials: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), text, { maxKeys: 3 }),
       hostname: name,
+      hostInfo: fc.constantFrom('none', 'env'),
       timezone: fc.constantFrom('off', 'symlink', 'copy'),
       resolvConf: fc.constantFrom('auto', 'off', 'delete', 'copy-host', 'bind-stub', 'replace-uplink'),
       devices: fc.record({ mknod: fc.constantFrom('any', 'table'), size: fc.integer({ min: 1 }) }, optional),

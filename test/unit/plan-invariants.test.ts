@@ -235,6 +235,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'bind.first': DESCRIPTOR,
   'bind.tree': DESCRIPTOR,
   'machine-id.read': 'looks only',
+  'init.find': 'looks only',
   'localtime.follow': IN_IMAGE,
   'resolv-conf.write': IN_IMAGE,
   'resolv-conf.delete': IN_IMAGE,

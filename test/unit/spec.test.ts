@@ -41,6 +41,7 @@ describe('defaults', () => {
       environment: {},
       uuid: null,
       machineId: 'none',
+      hostInfo: 'none',
       ready: 'none',
       credentials: {},
       hostname: 'web',

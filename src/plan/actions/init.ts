@@ -38,8 +38,8 @@ export type InitAction =
   | { readonly op: 'close_on_exec'; readonly from: number }
   | {
       readonly op: 'execve';
-      readonly path: string;
-      readonly argv: readonly string[];
+      readonly path: Text;
+      readonly argv: readonly Text[];
       readonly env: readonly Variable[];
     };
 

@@ -40,4 +40,13 @@ export type RootfsAction =
       readonly save: { readonly [property in keyof InitSigns]: Register };
     }
   /** The uuid that the tree's /etc/machine-id stands for, or `fallback` where it holds none. */
-  | { readonly op: 'machine-id.read'; readonly root: Register; readonly fallback: string; readonly save: Register };
+  | {
+      readonly op: 'machine-id.read';
+      readonly root: Register;
+      readonly fallback: string;
+      /** The host's own. */
+      readonly host: string | null;
+      readonly save: Register;
+    }
+  /** The path of the first of the usual programs that the tree has. */
+  | { readonly op: 'init.find'; readonly root: Register; readonly save: Register };

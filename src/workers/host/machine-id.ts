@@ -41,9 +41,14 @@ function firstLine(root: number): string {
   }
 }
 
-/** The uuid of the tree's machine id, dashed and in lower case; undefined where it is missing, empty or not set. */
-export function machineUuid(root: number): string | undefined {
-  const id = firstLine(root).toLowerCase();
+/** The uuid, dashed and in lower case, that a machine id stands for; undefined for what is none. */
+export function uuidOf(line: string): string | undefined {
+  const id = line.toLowerCase();
   if (!/^[0-9a-f]{32}$/.test(id) || /^0+$/.test(id)) return undefined;
   return id.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+/** The uuid of the tree's machine id; undefined where it is missing, empty or not set. */
+export function machineUuid(root: number): string | undefined {
+  return uuidOf(firstLine(root));
 }

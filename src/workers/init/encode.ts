@@ -173,8 +173,8 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
         {
           nr: NR.execve,
           args: [
-            text(action.path),
-            pointers(arena, action.argv),
+            text(textOf(action.path)),
+            pointers(arena, action.argv.map(textOf)),
             pointers(
               arena,
               action.env.map(variable =>

@@ -7,10 +7,12 @@ import { cloneTree } from '../../../syscalls/mount.js';
 import type { Executors } from '../executors.js';
 import { machineUuid } from '../machine-id.js';
 import { checkRootfs } from './check.js';
+import { chosenInit } from './find-init.js';
 import { identifyInit } from './identify.js';
 import { mapOwners } from './idmap.js';
 import { openRootfs } from './open.js';
 import { makeLayer, overlay } from './overlay.js';
+import { mountsRun } from './run-mount.js';
 
 export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'rootfs.open': (action, context) => context.set(action.save, openRootfs(action.path)),
@@ -26,11 +28,25 @@ export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
     context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
   'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),
   'init.detect': (action, context) => {
-    const init = action.profile === 'auto' ? identifyInit(context.get(action.root), action.init) : action.profile;
+    const root = context.get(action.root);
+    const init = action.profile === 'auto' ? identifyInit(root, chosenInit(root, action.init)) : action.profile;
+    // systemd leaves a /run that it finds; so do most, but not every script of a user's own.
+    const hides = init === 'systemd' || init === 'unknown' ? undefined : mountsRun(root);
+    if (hides !== undefined) {
+      const message = `may-be-hidden: /${hides} of the image mounts a /run of its own, over the one with /run/host in it`;
+      context.notices.push({ code: 'run-host', message });
+    }
     for (const [sign, holds] of Object.entries(signsOf(init)))
       if (holds) context.set(action.save[sign as keyof InitSigns], 1);
   },
+  'init.find': (action, context) => {
+    context.texts[action.save] = chosenInit(context.get(action.root), 'auto');
+  },
   'machine-id.read': (action, context) => {
-    context.texts[action.save] = machineUuid(context.get(action.root)) ?? action.fallback;
+    const own = machineUuid(context.get(action.root));
+    context.texts[action.save] = own ?? action.fallback;
+    if (own === undefined || own !== action.host) return;
+    const message = "the image's machine id is the host's, from which it was copied: it should be emptied in the image";
+    context.notices.push({ code: 'machine-id-host', message });
   },
 };

@@ -3,6 +3,7 @@ import type { RootfsAction } from '../../../plan/actions/rootfs.js';
 import type { PlanNotice } from '../../../plan/step.js';
 import { O, S_IFLNK, S_IFMT } from '../../../syscalls/abi/constants.js';
 import { chownat, mkdirat, statFd } from '../../../syscalls/fs.js';
+import { chosenInit } from './find-init.js';
 import { checkInit } from './init.js';
 import { isEmptyInside, modeInside } from './inside.js';
 import { refuse } from './refuse.js';
@@ -51,7 +52,7 @@ function checkMountPoint(dir: number, name: MountPoint, options: CheckOptions): 
 export function checkRootfs(dir: number, options: CheckOptions): PlanNotice[] {
   const { path, init, owner } = options;
   const notices = (['dev', 'proc', 'sys'] as const).flatMap(name => checkMountPoint(dir, name, options));
-  checkInit(dir, path, init);
+  checkInit(dir, path, chosenInit(dir, init));
   if (owner !== null && statFd(dir).uid !== owner) {
     refuse(
       'SHIFT_UNSUPPORTED',
