@@ -27,7 +27,7 @@ fi
 packages=(
   linux-image-amd64 systemd systemd-sysv systemd-container dbus udev apparmor
   # What the tests call, and what node's binary is linked to.
-  gcc libc6-dev iproute2 util-linux uidmap busybox-static procps strace libstdc++6
+  gcc libc6-dev iproute2 util-linux uidmap busybox-static procps strace libstdc++6 lxcfs
 )
 mirrors=$(apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) main' 'Created-By: Packages' 'Origin: Debian' 'Component: main' | sort -u)
 codename=$(. /etc/os-release && echo "$VERSION_CODENAME")

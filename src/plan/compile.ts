@@ -16,6 +16,7 @@ import { hostPaths } from './host-paths.js';
 import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { keptDescriptors } from './kept.js';
+import { lxcfsMounts } from './lxcfs.js';
 import { kernelMounts } from './mounts.js';
 import { privateTree, rootfsDetachOld, rootfsPivot } from './rootfs.js';
 import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
@@ -50,6 +51,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   const devices = deviceSteps(spec, facts);
   const running = runningSteps(spec, facts, assigned.runDir);
   const optional = hostPaths(spec, facts);
+  const lxcfs = lxcfsMounts(spec, facts);
   const runDirectory: HostStep = {
     id: 'creating.run',
     phase: 'creating',
@@ -80,11 +82,14 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...cgroupMounts(cgroups),
     ...coversClose(),
     ...optional.open,
+    ...lxcfs.open,
     ...runHost(spec, facts, assigned),
     ...optional.attach,
+    ...lxcfs.attach,
     ...runHostSeal(spec),
     ...etcBinds(spec),
     optional.close,
+    ...lxcfs.close,
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,
@@ -94,7 +99,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   return {
     container: spec.name,
     steps,
-    notices: [...devices.notices, ...policy.notices, ...running.notices],
+    notices: [...lxcfs.notices, ...devices.notices, ...policy.notices, ...running.notices],
     exports: ['pid', ...keptDescriptors(spec)],
   };
 }

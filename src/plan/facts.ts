@@ -22,6 +22,20 @@ export interface CgroupV2Hierarchy {
   readonly controllers: readonly string[];
 }
 
+/** What became of LXCFS when it was last asked (ENV-44). */
+export type LxcfsFacts =
+  | {
+      readonly state: 'alive';
+      /** Where it is mounted. */
+      readonly path: string;
+      /** What it shows below its `proc`: `meminfo`, `pressure/cpu`. */
+      readonly proc: readonly string[];
+      /** What it shows of /sys/devices/system/cpu; null: all of it. */
+      readonly cpu: readonly string[] | null;
+    }
+  /** `dead`: mounted, but nobody serves it. `hung`: it did not answer in time. */
+  | { readonly state: 'absent' | 'dead' | 'hung'; readonly path: string };
+
 export interface HostFacts {
   readonly arch: 'x64' | 'arm64';
   readonly kernel: { readonly release: string; readonly major: number; readonly minor: number };
@@ -61,6 +75,8 @@ export interface HostFacts {
   readonly bpfDevicePolicy: boolean;
   /** null: AppArmor is not on. `parser`: path of apparmor_parser(8), where the host has it. */
   readonly apparmor: { readonly parser: string | null } | null;
+  /** null: the supervisor was told not to look. It comes and goes: a start asks anew. */
+  readonly lxcfs: LxcfsFacts | null;
   readonly capabilities: readonly Capability[];
   readonly rlimits: Readonly<Record<RlimitName, Rlimit>>;
   readonly pid1Rlimits: { readonly nproc: Rlimit; readonly sigpending: Rlimit };

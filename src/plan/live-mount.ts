@@ -15,12 +15,12 @@ export interface LiveMount {
 /** The caller's own copy of the pidfd: the container may end, and close its own, at any time. */
 export const TARGET = 'fd:target';
 
-function step(id: string, label: string, action: HostAction): HostStep {
+export function liveStep(id: string, label: string, action: HostAction): HostStep {
   return { id: `live.${id}`, phase: 'live', executor: 'host', label, action };
 }
 
-function planOf(spec: ContainerSpec, steps: HostStep[], registers: readonly string[]): Plan {
-  const close = step('close', 'close what it was made from', { op: 'close', registers });
+export function livePlan(spec: ContainerSpec, steps: HostStep[], registers: readonly string[]): Plan {
+  const close = liveStep('close', 'close what it was made from', { op: 'close', registers });
   return { container: spec.name, steps: [...steps, close], notices: [], exports: [] };
 }
 
@@ -28,28 +28,28 @@ export function compileLiveMount(spec: ContainerSpec, mount: LiveMount): Plan {
   const { source, target, readOnly, shift } = mount;
   const attributes = ['MOUNT_ATTR_NOSUID', 'MOUNT_ATTR_NODEV', ...(readOnly ? ['MOUNT_ATTR_RDONLY'] : [])];
   const steps = [
-    step('open', `detached copy of ${source}`, { op: 'bind.open', path: source, save: 'fd:mount' }),
+    liveStep('open', `detached copy of ${source}`, { op: 'bind.open', path: source, save: 'fd:mount' }),
     ...(shift && spec.idmap !== null
       ? [
-          step('userns', "open the container's user namespace", {
+          liveStep('userns', "open the container's user namespace", {
             op: 'userns.of',
             pidfd: TARGET,
             pid: 'pid',
             save: 'fd:userns',
           }),
-          step('idmap', "map its owners to the container's ids", {
+          liveStep('idmap', "map its owners to the container's ids", {
             op: 'mount.idmap',
             mount: 'fd:mount',
             userns: 'fd:userns',
           }),
         ]
       : []),
-    step('attributes', 'sever it from the host, no devices, no setuid programs', {
+    liveStep('attributes', 'sever it from the host, no devices, no setuid programs', {
       op: 'mount.attributes',
       mount: 'fd:mount',
       attributes,
     }),
-    step('attach', `attach ${target}`, {
+    liveStep('attach', `attach ${target}`, {
       op: 'live.mount',
       pidfd: TARGET,
       mount: 'fd:mount',
@@ -57,9 +57,13 @@ export function compileLiveMount(spec: ContainerSpec, mount: LiveMount): Plan {
       owner: spec.idmap?.first ?? 0,
     }),
   ];
-  return planOf(spec, steps, ['fd:mount', 'fd:userns', TARGET]);
+  return livePlan(spec, steps, ['fd:mount', 'fd:userns', TARGET]);
 }
 
 export function compileLiveUnmount(spec: ContainerSpec, target: string): Plan {
-  return planOf(spec, [step('detach', `detach ${target}`, { op: 'live.umount', pidfd: TARGET, target })], [TARGET]);
+  return livePlan(
+    spec,
+    [liveStep('detach', `detach ${target}`, { op: 'live.umount', pidfd: TARGET, target })],
+    [TARGET],
+  );
 }

@@ -36,6 +36,7 @@ export interface ContainerSpec {
   readonly idmap: IdMap | null;
   readonly devices: { readonly mknod: 'any' | 'table'; readonly size: number };
   readonly sys: 'ro' | 'rw';
+  readonly lxcfs: 'auto' | 'off';
   readonly cgroups: {
     readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy';
     readonly scope: 'auto' | 'none';
@@ -139,6 +140,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },
     sys: spec.sys ?? 'ro',
+    lxcfs: spec.lxcfs ?? 'auto',
     cgroups: {
       layout: spec.cgroups?.layout ?? 'auto',
       scope: spec.cgroups?.scope ?? 'auto',

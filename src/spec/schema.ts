@@ -55,6 +55,8 @@ export const containerSpecSchema = object({
     }),
   ),
   sys: v.optional(v.picklist(['ro', 'rw'], 'must be ro or rw')),
+  /** `auto`: files of /proc and /sys that tell of the container, where the host runs LXCFS (ENV-44). */
+  lxcfs: v.optional(v.picklist(['auto', 'off'], 'must be auto or off')),
   cgroups: v.optional(
     object({
       layout: v.optional(

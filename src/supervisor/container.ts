@@ -161,7 +161,8 @@ export class Container {
 
   /** What a start would do. @throws CaissonError when this host cannot run this spec. */
   plan(): Plan {
-    return compile(this.spec, this.parts.host.facts, this.parts.assigned);
+    const { facts, lxcfs } = this.parts.host;
+    return compile(this.spec, { ...facts, lxcfs: lxcfs.facts }, this.parts.assigned);
   }
 
   /** Calls `listener` for each event of that kind; returns what ends that. */
@@ -262,7 +263,11 @@ export class Container {
 
   /** The plan of the last start: an update may have changed what the next one will do. */
   private lastPlan(): Plan {
-    return compile(this.executor.started ?? this.spec, this.parts.host.facts, this.parts.assigned);
+    return compile(
+      this.executor.started ?? this.spec,
+      { ...this.parts.host.facts, lxcfs: this.executor.lxcfs },
+      this.parts.assigned,
+    );
   }
 
   private moved(move: MovedEvent): void {

@@ -4,6 +4,8 @@ import type { ExitStatus } from '../machines/exit.js';
 import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
+import type { LxcfsFacts } from '../plan/facts.js';
+import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
 import { UUID } from '../plan/run-host.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
@@ -21,6 +23,7 @@ import type { Console } from './console.js';
 import type { Host } from './host.js';
 import { drain } from './idle-terminal.js';
 import { Launch } from './launch.js';
+import type { LxcfsInUse, LxcfsUser } from './lxcfs/lxcfs.js';
 import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
 import type { Readiness } from './readiness.js';
@@ -36,7 +39,7 @@ export interface ExecutorEvents {
   isSpent(exit: ExitStatus): boolean;
 }
 
-export class Executor implements ContainerPort {
+export class Executor implements ContainerPort, LxcfsUser {
   private starting: Launch | undefined;
   private registers: Registers = {};
   private watching: Pid1Watch | undefined;
@@ -52,6 +55,11 @@ export class Executor implements ContainerPort {
   started: ContainerSpec | undefined;
   /** The steps of the last start as they ended; what a rollback undid follows. */
   records: PackedRecords = new Uint32Array(0);
+  /** LXCFS as the last start found it. */
+  lxcfs: LxcfsFacts | null = null;
+  /** Which life of it. */
+  private lxcfsDevice: string | null | undefined;
+  private unfollow: (() => void) | undefined;
   /** What the last start told. */
   notices: readonly PlanNotice[] = [];
 
@@ -75,8 +83,11 @@ export class Executor implements ContainerPort {
       if (this.unclean) await this.clearLastLife();
       this.killed = false;
       this.readiness.begin();
+      const lxcfs = this.spec.lxcfs === 'off' ? null : await this.host.lxcfs.take();
+      this.lxcfs = lxcfs?.facts ?? null;
+      this.lxcfsDevice = lxcfs?.device ?? null;
       this.started = this.spec;
-      this.starting = new Launch(this.host, this.spec, this.assigned);
+      this.starting = new Launch(this.host, this.spec, this.assigned, lxcfs);
       if (this.cancelled) this.starting.cancel();
     }
     const { starting } = this;
@@ -100,17 +111,34 @@ export class Executor implements ContainerPort {
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
       shutdown: () => this.readiness.lastWords(),
     };
+    if (this.spec.lxcfs !== 'off') this.unfollow = this.host.lxcfs.follow(this, this.lxcfsDevice);
     this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
   }
 
   /** Changes something in the running container. @throws CaissonError INVALID_TRANSITION when it does not run. */
-  change(plan: Plan): Promise<void> {
-    return performLive(this.host, plan, this.registers);
+  async change(plan: Plan): Promise<void> {
+    await performLive(this.host, plan, this.registers);
+  }
+
+  /** Files of LXCFS in the running container, in place of those of one that has ended (ENV-49). */
+  async replace({ facts, held }: LxcfsInUse): Promise<void> {
+    try {
+      const notices = await performLive(this.host, compileLxcfsReplace(this.spec, facts), this.registers, held);
+      for (const notice of notices) this.events.notice(notice);
+    } catch (error) {
+      const { errno, message: why } = asCaissonError(error);
+      // It has ended meanwhile.
+      if (this.registers.pid === undefined || errno === 'ESRCH') return;
+      const message = `LXCFS has changed, but not its files in the running container: ${why}`;
+      this.events.notice({ code: 'lxcfs-lost', message });
+    }
   }
 
   /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */
   adopt(pid: number, pidfd: number): void {
     this.registers = { pid, 'fd:pidfd': pidfd };
+    // What it has mounted is seen by looking.
+    this.lxcfsDevice = undefined;
     this.watchPid1();
   }
 
@@ -196,6 +224,8 @@ export class Executor implements ContainerPort {
     this.watching = undefined;
     this.idle?.close();
     this.idle = undefined;
+    this.unfollow?.();
+    this.unfollow = undefined;
     this.console.disconnect();
     this.readiness.close();
   }

@@ -3,6 +3,7 @@ import type { HostFacts } from '../plan/facts.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { Arena } from '../syscalls/arena.js';
 import type { WorkerPool } from '../workers/pool.js';
+import type { Lxcfs } from './lxcfs/lxcfs.js';
 
 /** Launch memory for everything but the words of PID 1: about 25 KB are used by a start with every device and mount. */
 const BASE_SIZE = 56 * 1024;
@@ -38,6 +39,7 @@ export interface Host {
   readonly pool: WorkerPool;
   readonly facts: HostFacts;
   readonly arenas: ArenaPool;
+  readonly lxcfs: Lxcfs;
   /** Directory for volatile state of all containers of this supervisor. */
   readonly runDir: string;
   /** The uuid of each container that runs, by its name (HST-14). */

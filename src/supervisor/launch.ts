@@ -8,6 +8,7 @@ import { Progress } from '../workers/progress.js';
 import { now } from '../workers/record.js';
 import type { StartResult } from '../workers/start.js';
 import type { Host } from './host.js';
+import type { LxcfsInUse } from './lxcfs/lxcfs.js';
 
 export interface PhaseTimes {
   readonly start: number;
@@ -20,18 +21,32 @@ export class Launch {
   /** The end of the whole start. */
   readonly result: Promise<StartResult>;
 
-  constructor(host: Host, spec: ContainerSpec, assigned: Assigned) {
+  constructor(host: Host, spec: ContainerSpec, assigned: Assigned, lxcfs: LxcfsInUse | null) {
     const { progress } = this;
     const arena = host.arenas.take(spec);
     const launch = { address: arena.address, size: arena.size };
     this.result = host.pool
-      .start({ spec, assigned, launch, faults: host.faults, progress: progress.memory }, host.facts)
+      .start(
+        {
+          spec,
+          assigned,
+          launch,
+          lxcfs: lxcfs?.facts ?? null,
+          held: lxcfs?.held ?? {},
+          faults: host.faults,
+          progress: progress.memory,
+        },
+        host.facts,
+      )
       .then(outcome => {
         // A child that could not be killed may still run in this memory: then it is never used again.
         if (outcome.error?.cleanupErrors === undefined) host.arenas.give(arena);
         return outcome;
       })
-      .finally(() => progress.finish());
+      .finally(() => {
+        lxcfs?.release();
+        progress.finish();
+      });
     // Awaited when its last phase is; until then a rejection must not count as unhandled.
     this.result.catch(() => undefined);
   }

@@ -1,6 +1,6 @@
 /** Mounts that come and go while the container runs (HST-34). They end with the life they were made in. */
 import { compileLiveMount, compileLiveUnmount, TARGET } from '../plan/live-mount.js';
-import type { Plan } from '../plan/step.js';
+import type { Plan, PlanNotice } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { duplicate } from '../syscalls/fs.js';
@@ -50,8 +50,13 @@ function checkTarget(target: unknown): string {
   return path;
 }
 
-/** Executes `plan` in the container whose PID 1 `registers` hold. */
-export async function performLive(host: Host, plan: Plan, { pid, 'fd:pidfd': pidfd }: Registers): Promise<void> {
+/** Executes `plan` in the container whose PID 1 `registers` hold; `held` as in ExecuteRequest. */
+export async function performLive(
+  host: Host,
+  plan: Plan,
+  { pid, 'fd:pidfd': pidfd }: Registers,
+  held: Readonly<Record<string, number>> = {},
+): Promise<readonly PlanNotice[]> {
   if (pid === undefined || pidfd === undefined) {
     throw new CaissonError('INVALID_TRANSITION', `${plan.container} does not run`, { field: 'state' });
   }
@@ -59,8 +64,10 @@ export async function performLive(host: Host, plan: Plan, { pid, 'fd:pidfd': pid
     steps: plan.steps,
     registers: { pid, [TARGET]: duplicate(pidfd, 3) },
     launch: null,
+    held,
     faults: host.faults,
     mode: 'all-or-nothing',
   });
   if (result.error !== null) throw CaissonError.from(result.error);
+  return result.notices;
 }

@@ -72,7 +72,11 @@ export class NotifyReader {
     this.discarding = true;
     // Of its own: ours may be closed, and its number given to another, before the child has come to it.
     const fd = duplicate(this.fd, KEPT_FROM);
-    runErrand([discardEntry(fd)], DISCARD_MS)
+    runErrand(
+      () => [discardEntry(fd)],
+      DISCARD_MS,
+      () => undefined,
+    )
       .finally(() => {
         close(fd);
         this.discarding = false;

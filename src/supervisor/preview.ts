@@ -6,6 +6,7 @@ import { WorkerPool } from '../workers/pool.js';
 import { assignedTo, UNREAD } from './assigned.js';
 import { DEFAULT_ID_POOL, IDS_PER_CONTAINER } from './ids.js';
 import { resolveInput } from './input.js';
+import { Lxcfs } from './lxcfs/lxcfs.js';
 import { storeId } from './store.js';
 import type { CreateInput } from './supervisor.js';
 
@@ -19,6 +20,7 @@ export async function planFor(input: CreateInput, stateDir: string): Promise<Pla
   );
   const id = storeId(dir);
   const pool = new WorkerPool({ threads: 1 });
+  const lxcfs = Lxcfs.at(undefined);
   try {
     const assigned = assignedTo(spec, {
       stateDir: dir,
@@ -27,8 +29,10 @@ export async function planFor(input: CreateInput, stateDir: string): Promise<Pla
       created: Date.now(),
       ...(spec.rootfs.kind === 'archive' ? { layer: UNREAD } : {}),
     });
-    return compile(spec, await pool.facts(`caisson-${id}`), assigned);
+    const facts = await pool.facts(`caisson-${id}`);
+    return compile(spec, { ...facts, lxcfs: await lxcfs.first() }, assigned);
   } finally {
+    await lxcfs.close();
     await pool.close();
   }
 }

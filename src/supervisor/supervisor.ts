@@ -23,6 +23,7 @@ import type { JournalOptions } from './journal/journal.js';
 import { DEFAULT_ARCHIVE_LIMITS, isDigest, Layers } from './layers.js';
 import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
+import { Lxcfs } from './lxcfs/lxcfs.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
 
@@ -38,6 +39,8 @@ export interface SupervisorOptions extends PoolOptions {
   readonly journal?: JournalOptions | false;
   /** What an archive may unpack to, at most. */
   readonly archiveLimits?: Partial<UnpackLimits>;
+  /** Where LXCFS is mounted, if it is; false: no container is to have it. Default: /var/lib/lxcfs. */
+  readonly lxcfs?: string | false;
   /** A pino logger; without one nothing is logged. */
   readonly logger?: Logger;
   /** For tests: facts that replace what was found. */
@@ -70,11 +73,13 @@ export class Supervisor implements AsyncDisposable {
    * @throws CaissonError STATE_LOCKED while another supervisor has it open.
    */
   static async open(options: SupervisorOptions): Promise<Supervisor> {
+    const lxcfs = Lxcfs.at(options.lxcfs);
     const store = await Store.open(options.stateDir);
     const lock = lockState(store.dir);
     const pool = new WorkerPool(options);
     try {
-      const facts = { ...(await pool.facts(`caisson-${store.id}`)), ...options.facts };
+      const found = await pool.facts(`caisson-${store.id}`);
+      const facts = { ...found, lxcfs: await lxcfs.first(), ...options.facts };
       if (facts.kernel.major < 5 || (facts.kernel.major === 5 && facts.kernel.minor < 9)) {
         throw new CaissonError('HOST_UNSUPPORTED', `Linux ${facts.kernel.release} is too old`, {
           hint: 'Linux 5.9 or newer is needed (clone3, close_range)',
@@ -85,6 +90,7 @@ export class Supervisor implements AsyncDisposable {
         pool,
         facts,
         arenas: new ArenaPool(),
+        lxcfs,
         runDir,
         uuids: new Map(),
         faults: options.faults ?? {},
@@ -104,6 +110,7 @@ export class Supervisor implements AsyncDisposable {
       }
       return supervisor;
     } catch (error) {
+      await lxcfs.close();
       await pool.close();
       lock.release();
       throw error;
@@ -234,6 +241,7 @@ export class Supervisor implements AsyncDisposable {
     await Promise.allSettled(this.list().map(container => container.custody.settled()));
     await Promise.all(this.list().map(container => container.custody.letGo()));
     await this.perform(compileRelease(this.host.facts, this.host.runDir));
+    await this.host.lxcfs.close();
     await this.host.pool.close();
     await rmdir(dirname(this.host.runDir)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT' && error.code !== 'EBUSY') throw error;

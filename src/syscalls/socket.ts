@@ -1,6 +1,6 @@
 /** Socket pairs and descriptors sent over them (unix(7), SCM_RIGHTS). */
 import { O } from './abi/constants.js';
-import { scratch } from './arena.js';
+import { type Arena, scratch } from './arena.js';
 import { SyscallError, trySyscall } from './libc.js';
 
 const AF_UNIX = 1;
@@ -23,9 +23,8 @@ export function rightsSpace(count: number): number {
   return (16 + 4 * count + 7) & ~7;
 }
 
-/** Sends one byte and, with it, copies of `fds`. */
-export function sendDescriptors(socket: number, fds: readonly number[]): void {
-  const arena = scratch();
+/** struct msghdr of one byte and, with it, copies of `fds`. */
+export function rightsMessage(arena: Arena, fds: readonly number[]): number {
   const byte = arena.alloc(8);
   const iov = arena.alloc(16);
   arena.setU64(iov, byte);
@@ -45,8 +44,32 @@ export function sendDescriptors(socket: number, fds: readonly number[]): void {
     arena.setU64(header + 32, control);
     arena.setU64(header + 40, length);
   }
-  const result = trySyscall('sendmsg', socket, header, MSG_NOSIGNAL);
+  return header;
+}
+
+/** Sends one byte and, with it, copies of `fds`. */
+export function sendDescriptors(socket: number, fds: readonly number[]): void {
+  const result = trySyscall('sendmsg', socket, rightsMessage(scratch(), fds), MSG_NOSIGNAL);
   if (result < 0) throw new SyscallError('sendmsg', -result, `${fds.length} descriptors`);
+}
+
+/** The up to `most` descriptors of the oldest message, without waiting: none when there is no message. */
+export function receiveDescriptors(socket: number, most: number): number[] {
+  const arena = scratch();
+  const byte = arena.alloc(8);
+  const iov = arena.alloc(16);
+  arena.setU64(iov, byte);
+  arena.setU64(iov + 8, 1);
+  const control = arena.alloc(rightsSpace(most));
+  const header = arena.alloc(56);
+  arena.setU64(header + 16, iov);
+  arena.setU64(header + 24, 1);
+  arena.setU64(header + 32, control);
+  arena.setU64(header + 40, rightsSpace(most));
+  const result = trySyscall('recvmsg', socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (result <= 0 || arena.getI64(header + 40) < 16) return [];
+  const count = (arena.getI64(control) - 16) / 4;
+  return Array.from({ length: count }, (_, index) => arena.getI32(control + 16 + 4 * index));
 }
 
 const MSG_DONTWAIT = 0x40;

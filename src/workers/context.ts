@@ -23,6 +23,8 @@ export class StepContext {
   constructor(
     readonly registers: Registers,
     private readonly launch: LaunchMemory | null,
+    /** Descriptors that the supervisor holds meanwhile, by name. */
+    readonly held: Readonly<Record<string, number>> = {},
   ) {}
 
   get(register: Register): number {

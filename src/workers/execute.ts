@@ -19,6 +19,8 @@ export interface ExecuteRequest {
   readonly registers: Registers;
   /** Memory for the child, when the steps launch one. */
   readonly launch: LaunchMemory | null;
+  /** Descriptors that the supervisor holds until this has ended, by name. */
+  readonly held?: Readonly<Record<string, number>>;
   /** Fault injection: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
   /** `all-or-nothing`: the first failure undoes everything. `best-effort`: every step is tried. */
@@ -75,7 +77,7 @@ class Execution {
     private readonly request: ExecuteRequest,
     private readonly hooks: ExecuteHooks,
   ) {
-    this.context = new StepContext({ ...request.registers }, request.launch);
+    this.context = new StepContext({ ...request.registers }, request.launch, request.held);
     this.batches = new InitBatches(this.context, request.faults);
   }
 

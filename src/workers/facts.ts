@@ -207,6 +207,8 @@ export function gatherFacts(prefix: string): HostFacts {
     osRelease: hostKeysOf(readOr('/etc/os-release', readOr('/usr/lib/os-release', ''))),
     deviceNodes: deviceNodes(),
     apparmor: apparmor(),
+    // A server that hangs must not take a thread with it: the supervisor asks, by a child that can be killed.
+    lxcfs: null,
     bpfDevicePolicy: cgroups.v2 !== null && hasBpf(),
     capabilities: capabilitiesOf(field('CapEff')),
     rlimits,

@@ -1,6 +1,6 @@
 /** Plans this thread has compiled: a container that restarts has the same plan again. */
 import { type Assigned, compile } from '../plan/compile.js';
-import type { HostFacts } from '../plan/facts.js';
+import type { HostFacts, LxcfsFacts } from '../plan/facts.js';
 import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 
@@ -17,13 +17,13 @@ export function learnFacts(facts: HostFacts | undefined): boolean {
 }
 
 /** The plan of a start; `learnFacts` must have been true. */
-export function planOf(spec: ContainerSpec, assigned: Assigned): Plan {
+export function planOf(spec: ContainerSpec, assigned: Assigned, lxcfs: LxcfsFacts | null): Plan {
   if (known === undefined) throw new Error('the facts of the host are not known here');
   const { runDir } = assigned;
-  const text = JSON.stringify([spec, assigned]);
+  const text = JSON.stringify([spec, assigned, lxcfs]);
   const kept = plans.get(runDir);
   if (kept?.spec === text) return kept.plan;
-  const plan = compile(spec, known, assigned);
+  const plan = compile(spec, { ...known, lxcfs }, assigned);
   plans.delete(runDir);
   plans.set(runDir, { spec: text, plan });
   const [oldest] = plans.keys();

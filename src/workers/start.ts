@@ -1,7 +1,7 @@
 /** A whole start in one task: compiled, executed, told phase by phase; undone as one if any step fails. */
 import { availableParallelism } from 'node:os';
 import type { Assigned } from '../plan/compile.js';
-import type { HostFacts } from '../plan/facts.js';
+import type { HostFacts, LxcfsFacts } from '../plan/facts.js';
 import type { PlanNotice } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import type { ErrorJSON } from '../spec/errors.js';
@@ -17,6 +17,10 @@ export interface StartRequest {
   readonly facts?: HostFacts;
   readonly assigned: Assigned;
   readonly launch: LaunchMemory;
+  /** LXCFS as it is now; null: the container is not to have it. */
+  readonly lxcfs: LxcfsFacts | null;
+  /** Descriptors that the supervisor holds until this has ended, by name. */
+  readonly held: Readonly<Record<string, number>>;
   /** Fault injection: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
   readonly progress: SharedArrayBuffer;
@@ -39,12 +43,12 @@ const TELL_AFTER_MS = availableParallelism() > 2 ? 0 : 10;
 /** @returns undefined, having done nothing, when this thread does not know the host's facts yet. */
 export function start(request: StartRequest): StartResult | undefined {
   if (!learnFacts(request.facts)) return undefined;
-  const { spec, assigned, launch, faults } = request;
+  const { spec, assigned, launch, lxcfs, held, faults } = request;
   const progress = new Progress(request.progress);
   const begun = performance.now();
-  const plan = planOf(spec, assigned);
+  const plan = planOf(spec, assigned, lxcfs);
   const result = execute(
-    { steps: plan.steps, registers: {}, launch, faults, mode: 'all-or-nothing' },
+    { steps: plan.steps, registers: {}, launch, held, faults, mode: 'all-or-nothing' },
     {
       // Telling wakes the main thread, which takes a processor from the child: a fast start is told in one go.
       phaseDone: (_, time) => progress.advance(time, performance.now() - begun > TELL_AFTER_MS),

@@ -68,6 +68,7 @@ export const PURE_V2: HostFacts = {
   deviceNodes: NODES,
   bpfDevicePolicy: true,
   apparmor: null,
+  lxcfs: null,
   capabilities: CAPABILITIES,
   rlimits: RLIMITS,
   pid1Rlimits: { nproc: both(63_000), sigpending: both(63_000) },
@@ -140,6 +141,22 @@ export const DEBIAN_12: HostFacts = {
 /** The same, run by systemd: each container has a scope. */
 export const SYSTEMD: HostFacts = { ...DEBIAN_12, systemd: { root: '/sys/fs/cgroup' } };
 
+/** Debian 13 with LXCFS 6: `pressure` beside the files it always had, and all of /sys/devices/system/cpu. */
+export const LXCFS: HostFacts = {
+  ...PURE_V2,
+  kernel: { release: '6.12.63-amd64', major: 6, minor: 12 },
+  features: { ...PURE_V2.features, overlayOnDetached: false },
+  lxcfs: {
+    state: 'alive',
+    path: '/var/lib/lxcfs',
+    proc: [
+      ...['cpuinfo', 'diskstats', 'loadavg', 'meminfo', 'pressure/cpu', 'pressure/io', 'pressure/memory'],
+      ...['slabinfo', 'stat', 'swaps', 'uptime'],
+    ],
+    cpu: null,
+  },
+};
+
 /** Debian 11: cgroup v2, Linux 5.10, which has neither idmapped mounts (5.12) nor cgroup.kill (5.14). */
 export const NO_IDMAP: HostFacts = {
   ...PURE_V2,
@@ -204,6 +221,7 @@ export const HOSTS: Readonly<Record<string, HostFacts>> = {
   v1: PURE_V1,
   'debian-12': DEBIAN_12,
   systemd: SYSTEMD,
+  lxcfs: LXCFS,
   'no-idmap': NO_IDMAP,
   'no-birth-cgroup': NO_BIRTH_CGROUP,
   nested: NESTED,

@@ -234,6 +234,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'tree.write': IN_TREE,
   'bind.first': DESCRIPTOR,
   'bind.tree': DESCRIPTOR,
+  'bind.held': DESCRIPTOR,
   'machine-id.read': 'looks only',
   'init.find': 'looks only',
   'localtime.follow': IN_IMAGE,

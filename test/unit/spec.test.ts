@@ -50,6 +50,7 @@ describe('defaults', () => {
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },
       sys: 'ro',
+      lxcfs: 'auto',
       cgroups: { layout: 'auto', scope: 'auto', slice: 'machine.slice' },
       limits: { memory: null, pids: null },
       rlimits: {},

@@ -22,4 +22,15 @@ export type LiveAction =
       readonly mount: Register | null;
       readonly target: string;
     }
-  | { readonly op: 'live.umount'; readonly pidfd: Register; readonly target: string };
+  | { readonly op: 'live.umount'; readonly pidfd: Register; readonly target: string }
+  /**
+   * Takes away what is mounted on `targets` by a file server that has died, and attaches the mounts instead, also where
+   * nothing is mounted. What is missing inside, or is a mount of somebody else, is left alone.
+   */
+  | {
+      readonly op: 'live.revive';
+      readonly pidfd: Register;
+      /** A register that may be empty, and the path inside. */
+      readonly mounts: readonly { readonly mount: Register; readonly target: string }[];
+      readonly timeoutMs: number;
+    };

@@ -113,5 +113,12 @@ export type TreeAction =
       readonly attributes: readonly string[];
       readonly save: Register;
     }
+  /** The same of something that the supervisor holds a descriptor of, by the name it gave it: no path is walked. */
+  | {
+      readonly op: 'bind.held';
+      readonly name: string;
+      readonly attributes: readonly string[];
+      readonly save: Register;
+    }
   /** A detached copy of the first of `paths` that exists. */
   | { readonly op: 'bind.first'; readonly paths: readonly string[]; readonly save: Register };

@@ -66,6 +66,7 @@ export const AT = {
   AT_REMOVEDIR: 0x200,
   AT_RECURSIVE: 0x8000,
   AT_EMPTY_PATH: 0x1000,
+  AT_STATX_FORCE_SYNC: 0x2000,
 } as const;
 
 export const RESOLVE = {

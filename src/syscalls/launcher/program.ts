@@ -69,13 +69,17 @@ export class Program {
     return program;
   }
 
-  /** A program without gates: the child goes through `entries` at once, and ends unless the last is an exec. */
-  static ready(arena: Arena, entries: readonly Entry[]): Program {
+  /** A program without gates: the child goes through what `write` makes at once, and ends unless the last is an exec. */
+  static ready(
+    arena: Arena,
+    write: (arena: Arena) => readonly Entry[],
+  ): { readonly program: Program; readonly first: number } {
     arena.reset();
     const header = arena.alloc(PROGRAM.size);
     const program = new Program(arena, header, 0);
-    arena.setU64(header + PROGRAM.first, program.write(entries));
-    return program;
+    const first = program.write(write(arena));
+    arena.setU64(header + PROGRAM.first, first);
+    return { program, first };
   }
 
   /** clone3 with memory shared and signals blocked. `flags`: namespaces, and how else. Returns pid and pidfd. */

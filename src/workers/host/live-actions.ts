@@ -7,6 +7,7 @@ import { SyscallError, syscall } from '../../syscalls/libc.js';
 import { moveMount, setAttributes, umount } from '../../syscalls/mount.js';
 import { sendSignal } from '../../syscalls/process.js';
 import type { Executors } from './executors.js';
+import { replaceDead } from './live-revive.js';
 import { asOwner, inMountNamespace } from './mount-namespace.js';
 
 /** A symlink at the target is the payload's: it could lead to /run/host, or over a mask (HST-35). */
@@ -145,4 +146,5 @@ export const LIVE_ACTIONS: Executors<LiveAction> = {
     inMountNamespace(context.get(action.pidfd), root => replaceMount(root, action.target, mount));
   },
   'live.umount': (action, context) => inMountNamespace(context.get(action.pidfd), root => detach(root, action.target)),
+  'live.revive': (action, context) => replaceDead(action, context),
 };

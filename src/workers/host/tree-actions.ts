@@ -73,6 +73,18 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
     }
     context.set(action.save, mount);
   },
+  'bind.held': (action, context) => {
+    const held = context.held[action.name];
+    if (held === undefined) throw new SyscallError('open_tree', 2, action.name);
+    const mount = cloneTree(held, '');
+    try {
+      setAttributes(mount, flagsOf(MOUNT_ATTR, action.attributes));
+    } catch (error) {
+      close(mount);
+      throw error;
+    }
+    context.set(action.save, mount);
+  },
   'bind.first': (action, context) => context.set(action.save, firstTree(action.paths)),
 };
 

@@ -1,0 +1,148 @@
+/**
+ * Mounts of a file server in a running container, when that server has died or a new one has come (ENV-49). All of it is
+ * done by a child in the container's mount namespace: the payload may serve files itself there, on the way to any path,
+ * and never answer, and only a child can be given up. It stays in the host's pid namespace, so nobody inside sees it.
+ */
+import type { LiveAction } from '../../plan/actions/live.js';
+import { CaissonError } from '../../spec/errors.js';
+import { AT, CLONE, MOVE_MOUNT_F_EMPTY_PATH, O, RESOLVE, UMOUNT } from '../../syscalls/abi/constants.js';
+import { PSEUDO } from '../../syscalls/abi/launch.js';
+import type { Arena } from '../../syscalls/arena.js';
+import { runErrandNow } from '../../syscalls/launcher/errand.js';
+import type { Entry } from '../../syscalls/launcher/program.js';
+import { NR, SyscallError } from '../../syscalls/libc.js';
+import type { StepContext } from '../context.js';
+
+type Replace = Extract<LiveAction, { op: 'live.revive' }>;
+
+const ANY_ERRNO = Array.from({ length: 127 }, (_, index) => index + 1);
+const CLOSE_RANGE_UNSHARE = 2;
+const STATX_SIZE = 256;
+/** Without a wish for any of it the server is not asked. */
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_ATTR_MOUNT_ROOT = 0x2000;
+const ENOTCONN = 107;
+const ECONNABORTED = 103;
+const END: Entry = { nr: PSEUDO.immediate, args: [0] };
+
+/** A symlink is the payload's, and leads where it likes. */
+const STRICT = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_SYMLINKS;
+
+/** The entries of a child that enters the container, with a copy of our descriptors up to `highest`. */
+function inside(pidfd: number, highest: number): Entry[] {
+  return [
+    { nr: NR.close_range, args: [highest + 1, 0xffffffff, CLOSE_RANGE_UNSHARE] },
+    { nr: NR.setns, args: [pidfd, CLONE.CLONE_NEWNS] },
+  ];
+}
+
+/** What is on a target: a mount whose server has died, nothing but what the kernel shows there, or something else. */
+type Found = 'dead' | 'bare' | 'other';
+
+function look(pidfd: number, targets: readonly string[], timeoutMs: number): Found[] | undefined {
+  const entered = 2;
+  let buffers: number[] = [];
+  const write = (arena: Arena): Entry[] => {
+    const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_STATX_FORCE_SYNC;
+    buffers = targets.map(() => arena.alloc(STATX_SIZE));
+    return [
+      ...inside(pidfd, pidfd),
+      ...targets.map((target, index) => ({
+        nr: NR.statx,
+        args: [AT.AT_FDCWD, arena.cstring(target), flags, STATX_BASIC_STATS, buffers[index] ?? 0],
+        tolerated: { errnos: ANY_ERRNO, next: entered + index + 1 },
+      })),
+      END,
+    ];
+  };
+  return runErrandNow(write, timeoutMs, ({ arena, result }) => {
+    const refused = result(1) ?? 0;
+    if (refused < 0) throw new SyscallError('setns', -refused, 'mount namespace of the container');
+    return targets.map((_, index) => {
+      const value = result(entered + index) ?? -1;
+      if (value === -ENOTCONN || value === -ECONNABORTED) return 'dead';
+      if (value < 0) return 'other';
+      return (arena.getI64((buffers[index] ?? 0) + 8) & STATX_ATTR_MOUNT_ROOT) === 0 ? 'bare' : 'other';
+    });
+  });
+}
+
+interface Change {
+  readonly target: string;
+  readonly detach: boolean;
+  readonly mount: number | undefined;
+}
+
+/** One directory after the other: what is in it is named from there, so that no symlink leads elsewhere. */
+function change(pidfd: number, changes: readonly Change[], timeoutMs: number): number | undefined {
+  const directoryOf = ({ target }: Change): string => target.slice(0, target.lastIndexOf('/'));
+  const directories = [...new Set(changes.map(directoryOf))];
+  const attached: number[] = [];
+  const write = (arena: Arena): Entry[] => {
+    const highest = Math.max(pidfd, ...changes.map(({ mount }) => mount ?? 0));
+    const entries = inside(pidfd, highest);
+    for (const directory of directories) {
+      const here = changes.filter(one => directoryOf(one) === directory);
+      const how = arena.alloc(24);
+      arena.setU64(how, O.O_PATH | O.O_DIRECTORY | O.O_CLOEXEC);
+      arena.setU64(how + 16, STRICT);
+      const past =
+        entries.length + 3 + here.reduce((sum, { detach, mount }) => sum + +detach + +(mount !== undefined), 0);
+      const elsewhere = { errnos: ANY_ERRNO, next: past };
+      const opened = { entry: entries.length + 2, argument: 0 };
+      const path = arena.cstring(directory === '' ? '/' : directory);
+      entries.push(
+        // What is resolved in a root begins at the working directory, also with a slash in front.
+        { nr: NR.chdir, args: [arena.cstring('/')] },
+        { nr: NR.openat2, args: [AT.AT_FDCWD, path, how, 24], dest: opened, tolerated: elsewhere },
+        { nr: NR.fchdir, args: [0], tolerated: elsewhere },
+      );
+      for (const { target, detach, mount } of here) {
+        const name = arena.cstring(target.slice(directory.length + 1));
+        const goOn = () => ({ errnos: ANY_ERRNO, next: entries.length + 1 });
+        if (detach) {
+          entries.push({
+            nr: NR.umount2,
+            args: [name, UMOUNT.MNT_DETACH | UMOUNT.UMOUNT_NOFOLLOW],
+            tolerated: goOn(),
+          });
+        }
+        if (mount === undefined) continue;
+        attached.push(entries.length);
+        entries.push({
+          nr: NR.move_mount,
+          args: [mount, arena.cstring(''), AT.AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH],
+          tolerated: goOn(),
+        });
+      }
+    }
+    return [...entries, END];
+  };
+  return runErrandNow(write, timeoutMs, ({ result }) => attached.filter(entry => result(entry) === 0).length);
+}
+
+export function replaceDead(action: Replace, context: StepContext): void {
+  const pidfd = context.get(action.pidfd);
+  const targets = action.mounts.map(({ target }) => target);
+  const late = new CaissonError('TIMEOUT', `the container's paths did not answer within ${action.timeoutMs} ms`, {
+    hint: 'the payload may serve files of /proc itself, or LXCFS hangs',
+  });
+  const found = look(pidfd, targets, action.timeoutMs);
+  if (found === undefined) throw late;
+  const changes = action.mounts.flatMap(({ mount, target }, index): Change[] => {
+    const state = found[index];
+    const made = context.has(mount) ? context.get(mount) : undefined;
+    if (state === 'dead') return [{ target, detach: true, mount: made }];
+    return state === 'bare' && made !== undefined ? [{ target, detach: false, mount: made }] : [];
+  });
+  if (changes.length === 0) return;
+  const attached = change(pidfd, changes, action.timeoutMs);
+  if (attached === undefined) throw late;
+  if (attached > 0) {
+    const message = `LXCFS answers: ${attached} of its files and directories are mounted in the running container`;
+    context.notices.push({ code: 'lxcfs-bound', outcome: 'done', message });
+  } else if (changes.some(({ detach }) => detach)) {
+    const message = 'LXCFS has ended: files as /proc/meminfo tell of the host until it runs again';
+    context.notices.push({ code: 'lxcfs-lost', message });
+  }
+}
