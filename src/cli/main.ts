@@ -26,9 +26,13 @@ function path(text: string): string {
   return text;
 }
 
-/** Required, unless an archive takes its place. */
-function needRootfs(rootfs: string | undefined, options: { readonly archive?: string }, command: Command): void {
-  if (rootfs === undefined && options.archive === undefined)
+/** Required, unless an archive or an image takes its place. */
+function needRootfs(
+  rootfs: string | undefined,
+  options: { readonly archive?: string; readonly image?: string },
+  command: Command,
+): void {
+  if (rootfs === undefined && options.archive === undefined && options.image === undefined)
     command.error("error: missing required argument 'rootfs'", { exitCode: OWN_FAILURE });
 }
 
@@ -36,13 +40,27 @@ function needRootfs(rootfs: string | undefined, options: { readonly archive?: st
 function describing(command: Command): Command {
   return command
     .showHelpAfterError(`  hint: see caisson ${command.name()} --help`)
-    .argument('[rootfs]', 'directory of a root file system, or the name of a template (busybox); none with --archive')
+    .argument(
+      '[rootfs]',
+      'directory of a root file system, or the name of a template (busybox); none with --archive or --image',
+    )
     .argument('[program...]', 'program that becomes PID 1, an absolute path inside, and its arguments (after --)')
     .option('--archive <file>', 'tar archive of a root file system, plain or compressed with gzip, xz or zstd', path)
     .option('--name <name>', 'name of the container; made up when not given')
     .option('--hostname <name>', 'host name inside; default: the name')
     .option('--privileged', 'no user namespace: container root is host root')
-    .option('--ephemeral', 'changes to the root file system are thrown away at stop')
+    .addOption(
+      new Option('--image <file>', 'root file system in a squashfs, erofs or ext4 file')
+        .argParser(path)
+        .conflicts('archive'),
+    )
+    .addOption(
+      new Option('--overlay <mode>', 'where changes go: to the root file system itself, or to a layer on top')
+        .choices(['none', 'ephemeral', 'persistent'])
+        .conflicts('ephemeral'),
+    )
+    .option('--ephemeral', 'changes to the root file system are thrown away at stop, as with --overlay ephemeral')
+    .option('--read-only', 'nothing can be written to the image')
     .option('--env <NAME=VALUE>', 'variable for PID 1; may be repeated', variable)
     .option('--state <dir>', 'state directory', path, DEFAULT_STATE);
 }

@@ -38,7 +38,18 @@ test('help names every option and the exit codes', async () => {
   expect(found.get('--help')).toMatch(/^ +run .*\n.*^ +explain /ms);
   expect(found.get('help run')).toBe(found.get('run --help'));
   const run = found.get('run --help') ?? '';
-  for (const option of ['name', 'hostname', 'ephemeral', 'env', 'state', 'rm', 'stop-timeout'])
+  for (const option of [
+    'name',
+    'hostname',
+    'image',
+    'overlay',
+    'read-only',
+    'ephemeral',
+    'env',
+    'state',
+    'rm',
+    'stop-timeout',
+  ])
     expect(run).toContain(`--${option}`);
   // In the unit the option takes.
   expect(run).toMatch(/--stop-timeout <seconds>[^-]*\(default: 10\)/);

@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { makeImage } from '../lib/make-image.ts';
 import { CRASH, compileInto } from '../lib/programs.ts';
 import { slow } from '../lib/slow.ts';
 import { type Finished, inPairs, isAlive, MAIN, recorded, useCli } from './cli.ts';
@@ -131,6 +132,31 @@ describe('options', () => {
     expect([existsSync(kept), existsSync(thrown)]).toEqual([true, false]);
     // Root inside is nobody special outside, and yet the tree stays root's own (an idmapped mount).
     expect(lstatSync(kept).uid).toBe(0);
+  });
+
+  test('--image, --overlay and --read-only: what follows is the program', async () => {
+    const image = makeImage('ext4', cli.rootfs, join(cli.dir, 'root.ext4'));
+    const state = cli.state();
+    const run = async (options: readonly string[], script: string): Promise<[number | null, string]> => {
+      const name = cli.name();
+      cli.throwAway(state, name);
+      const words = ['run', '--rm', '--state', state, '--name', name, '--image', image, ...options, '--'];
+      const { code, text, stderr } = await cli.start([...words, '/bin/sh', '-c', script]).finished;
+      return [code, text + stderr];
+    };
+    const look = 'ls /x 2>/dev/null; touch /x 2>/dev/null && ls /x';
+    expect(await run([], look)).toEqual([0, '/x\n']);
+    expect(await run(['--read-only'], look)).toEqual([1, '']);
+    expect(await run(['--overlay', 'none'], look)).toEqual([0, '/x\n']);
+    expect(await run(['--ephemeral'], look)).toEqual([0, '/x\n/x\n']);
+    const [code, text] = await run(['--overlay', 'none', '--read-only'], 'ls /x');
+    expect([code, text]).toEqual([0, '/x\n']);
+    const conflict = await cli.start(['run', '--image', image, '--overlay', 'none', '--ephemeral']).finished;
+    expect(conflict.code).toBe(125);
+    expectComplaint(conflict, ['--overlay', '--ephemeral']);
+    const directory = await cli.start(['explain', '--read-only', cli.rootfs]).finished;
+    expect(directory.code).toBe(125);
+    expectComplaint(directory, ['[SPEC_INVALID]', 'rootfs.readOnly']);
   });
 });
 
