@@ -1,5 +1,6 @@
 #!/bin/sh
-# Assembles the launcher stub's listings and prints their machine code as hex, for src/syscalls/launcher/stub.ts.
+# Assembles the listings of the launcher stub and of the joiner that follows it, and prints their machine code as hex,
+# for src/syscalls/launcher/stub.ts and joiner.ts.
 # Needs Debian's binutils and binutils-aarch64-linux-gnu (on arm64: binutils and binutils-x86-64-linux-gnu).
 # usage: scripts/stub-bytes.sh [x64|arm64]...
 set -eu
@@ -14,8 +15,13 @@ for arch; do
     arm64) triple=aarch64-linux-gnu ;;
     *) echo "unknown architecture: $arch" >&2; exit 2 ;;
   esac
-  "$triple-as" -o "$work/stub.o" "stub.$arch.s"
-  "$triple-objcopy" -O binary -j .text "$work/stub.o" "$work/stub.bin"
-  echo "$arch: $(wc -c <"$work/stub.bin") bytes"
-  od -An -v -tx1 -w32 "$work/stub.bin" | tr -d ' '
+  skip=0
+  for listing in stub joiner; do
+    "$triple-as" -o "$work/$listing.o" "$listing.$arch.s"
+    "$triple-objcopy" -O binary -j .text "$work/$listing.o" "$work/$listing.bin"
+    size=$(wc -c <"$work/$listing.bin")
+    echo "$listing, $arch: $((size - skip)) bytes"
+    od -An -v -tx1 -w32 -j "$skip" "$work/$listing.bin" | tr -d ' '
+    skip=$size
+  done
 done

@@ -9,7 +9,7 @@ import { rebooting } from './cleaning.js';
 import type { ExitStatus } from './exit.js';
 import { freezing, frozen, running, thawing } from './freezing.js';
 import { type ContainerEvent, type ContainerInput, initialContext } from './intent.js';
-import type { SignalOutcome, SignalPurpose, TeardownTarget } from './port.js';
+import type { CommandOutcome, SignalOutcome, SignalPurpose, TeardownTarget } from './port.js';
 import { base, entered, type PortInput } from './setup.js';
 import { creating, devices, mounting, network } from './starting.js';
 import type { Phase, StateName } from './states.js';
@@ -48,6 +48,9 @@ export const containerMachine = createContainerMachine().provide({
     }),
     signal: fromPromise<SignalOutcome, PortInput & { readonly purpose: SignalPurpose }>(
       async ({ input, signal }) => await input.port.signal(input.purpose, signal),
+    ),
+    command: fromPromise<CommandOutcome, PortInput & { readonly purpose: SignalPurpose }>(
+      async ({ input, signal }) => await input.port.command(input.purpose, signal),
     ),
     killAll: fromPromise<void, PortInput>(async ({ input, signal }) => {
       await input.port.killAll(signal);

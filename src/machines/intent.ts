@@ -72,6 +72,10 @@ export interface ContainerContext {
   readonly force: boolean;
   /** Processes were killed to end this life (LIF-28): the `killRequested` of `decodeExit`. */
   readonly forced: boolean;
+  /** What PID 1 was last asked to end by. */
+  readonly asked: 'signal' | 'command';
+  /** PID 1 was sent a signal that it handles. */
+  readonly heard: boolean;
   /** How PID 1 ended, from its reaping until the next start. */
   readonly exit: ExitStatus | undefined;
   /** What went wrong in the last move. */
@@ -95,6 +99,8 @@ export function initialContext(input: ContainerInput, at: StateName = 'stopped')
     timeoutMs: 0,
     force: false,
     forced: false,
+    asked: 'signal',
+    heard: false,
     exit: undefined,
     error: undefined,
     restartCount: input.restartCount ?? 0,

@@ -8,6 +8,15 @@ export interface SignalOutcome {
   /** False: PID 1 neither catches nor blocks the signal, so there is nothing to wait for (LIF-49). */
   readonly sent: boolean;
   readonly signal: string;
+  /** Not sent, since the image's own command is known to do what the signal would not (LIF-48). */
+  readonly command?: boolean;
+}
+
+export interface CommandOutcome {
+  /** False: there is no such command, or it has failed. */
+  readonly ran: boolean;
+  /** In place of it PID 1 was sent its signal after all. */
+  readonly sent?: boolean;
 }
 
 /**
@@ -23,8 +32,10 @@ export interface ContainerPort {
   cancelStart(): void;
   /** PID 1 lives: from now on send EXIT to the actor when it has been reaped. Must not throw. */
   watchPid1(): void;
-  /** Asks PID 1 to end. May stay pending (a queued request, a fallback command): the stop's time-out covers it. */
+  /** Asks PID 1 to end. May stay pending (a queued request): the stop's time-out covers it. */
   signal(purpose: SignalPurpose, signal: AbortSignal): Promise<SignalOutcome>;
+  /** Runs the image's own command for the same (LIF-48). May stay pending as well. */
+  command(purpose: SignalPurpose, signal: AbortSignal): Promise<CommandOutcome>;
   /** Kills everything inside, frozen or not (LIF-29). Rejects with UNKILLABLE when it has itself waited in vain. */
   killAll(signal: AbortSignal): Promise<void>;
   /** Removes what is left of the life that ended: stragglers, cgroups, links, mounts (LIF-20). */

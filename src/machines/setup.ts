@@ -16,7 +16,7 @@ import {
   outranks,
   stopWanted,
 } from './intent.js';
-import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from './port.js';
+import type { CommandOutcome, ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from './port.js';
 import { hasEnded, type Initiator, type Phase, type Reason, type StateName } from './states.js';
 
 export interface PortInput {
@@ -36,6 +36,8 @@ function named<TOutput, TInput extends PortInput = PortInput>(name: string) {
 export const KILL_WAIT_MS = 10_000;
 /** What init is given after a thaw before it is signalled (LIF-30). */
 export const THAW_GRACE_MS = 3_000;
+/** The longest that PID 1 is given to react to a signal it handles before the image's own command is tried (LIF-48). */
+export const SIGNAL_PATIENCE_MS = 60_000;
 /** Node fires a longer timer at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -74,6 +76,7 @@ export const base = setup({
   actors: {
     runPhase: named<void, PortInput & { readonly phase: Phase }>('runPhase'),
     signal: named<SignalOutcome, PortInput & { readonly purpose: SignalPurpose }>('signal'),
+    command: named<CommandOutcome, PortInput & { readonly purpose: SignalPurpose }>('command'),
     killAll: named<void>('killAll'),
     teardown: named<void, PortInput & { readonly exit: ExitStatus; readonly target: TeardownTarget }>('teardown'),
     freeze: named<void>('freeze'),
@@ -81,6 +84,7 @@ export const base = setup({
   },
   delays: {
     stopTimeout: ({ context }) => Math.min(context.timeoutMs, MAX_TIMER_MS),
+    signalPatience: ({ context }) => Math.min(context.timeoutMs / 2, SIGNAL_PATIENCE_MS),
     killWait: KILL_WAIT_MS,
     thawGrace: THAW_GRACE_MS,
   },
@@ -92,6 +96,7 @@ export const base = setup({
     killsAtOnce: ({ context }) => killsAtOnce(context),
     wanted: ({ context }) => context.intent !== undefined,
     stopWanted: ({ context }) => stopWanted(context),
+    heard: ({ context }) => context.heard,
     mayNotForce: ({ context }) => context.intent === 'reboot' && !context.force,
     exited: ({ context }) => context.exit !== undefined,
     exitedToReboot: ({ context }) => context.exit?.kind === 'reboot' && !context.limited,
@@ -154,6 +159,10 @@ export const base = setup({
       target: comesBack(context) ? ('reboot' as const) : ('stop' as const),
     })),
     markForced: assign({ forced: true }),
+    beginAsking: assign({ asked: 'signal', heard: false }),
+    markHeard: assign({ asked: 'signal', heard: true }),
+    markCommand: assign({ asked: 'command' }),
+    markSignal: assign({ asked: 'signal' }),
     wantRestart: assign(({ context }) => ({ restartWanted: comesBack(context) })),
     recordError: assign((_, params: { readonly error: unknown }) => ({ error: asCaissonError(params.error) })),
   },

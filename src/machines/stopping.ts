@@ -4,6 +4,7 @@ import { asCaissonError, CaissonError } from '../spec/errors.js';
 import { cleaning } from './cleaning.js';
 import type { ContainerContext } from './intent.js';
 import { killing } from './killing.js';
+import type { SignalOutcome } from './port.js';
 import { base, becauseReboot, entered, remember } from './setup.js';
 
 interface WithContext {
@@ -15,6 +16,37 @@ const escalate = [
   { guard: and(['outranks', 'asksKill']), target: '#stopping.killing', actions: 'request' },
   { guard: 'outranks', target: '#stopping.asking', actions: 'request' },
 ] as const;
+
+function purposeOf({ context }: WithContext) {
+  return { port: context.port, purpose: context.intent === 'reboot' ? ('reboot' as const) : ('halt' as const) };
+}
+
+function causeOf(event: unknown): CaissonError {
+  return asCaissonError((event as { error: unknown }).error);
+}
+
+/** Nothing is left to try but force, which a reboot may have to do without. */
+function giveUp(message: (event: unknown) => string) {
+  return [
+    {
+      guard: 'mayNotForce',
+      target: '#stopping.expired',
+      actions: [
+        'leaveToGuest',
+        {
+          type: 'recordError',
+          params: ({ event }: { event: unknown }) => ({
+            error: new CaissonError('TIMEOUT', message(event), {
+              hint: 'set signals.reboot to one it handles, or reboot with force',
+              ...((event as { error?: unknown }).error === undefined ? {} : { cause: causeOf(event) }),
+            }),
+          }),
+        },
+      ],
+    },
+    { target: '#stopping.killing' },
+  ] as const;
+}
 
 export const stopping = base.createStateConfig({
   id: 'stopping',
@@ -58,57 +90,45 @@ export const stopping = base.createStateConfig({
           { target: 'killing' },
         ],
       },
+      entry: 'beginAsking',
       initial: 'signalling',
       states: {
         signalling: {
           invoke: {
             src: 'signal',
             id: 'signal',
-            input: ({ context }) => ({
-              port: context.port,
-              purpose: context.intent === 'reboot' ? ('reboot' as const) : ('halt' as const),
-            }),
+            input: purposeOf,
             onDone: [
-              { guard: ({ event }) => event.output.sent, target: 'waiting' },
-              {
-                guard: 'mayNotForce',
-                target: '#stopping.expired',
-                actions: [
-                  'leaveToGuest',
-                  {
-                    type: 'recordError',
-                    params: ({ event }) => ({
-                      error: new CaissonError('TIMEOUT', `PID 1 does not react to ${event.output.signal}`, {
-                        hint: 'set signals.reboot to one it handles, or reboot with force',
-                      }),
-                    }),
-                  },
-                ],
-              },
-              { target: '#stopping.killing' },
+              { guard: ({ event }) => event.output.sent, target: 'waiting', actions: 'markHeard' },
+              { guard: ({ event }) => event.output.command === true, target: 'commanding' },
+              ...giveUp(event => `PID 1 does not react to ${(event as { output: SignalOutcome }).output.signal}`),
+            ],
+            onError: giveUp(event => `PID 1 could not be signalled: ${causeOf(event).message}`),
+          },
+        },
+        waiting: { after: { signalPatience: 'commanding' } },
+
+        /** No signal does it, or not in time: the image's own command does, if there is one (LIF-48). */
+        commanding: {
+          entry: 'markCommand',
+          invoke: {
+            src: 'command',
+            id: 'command',
+            input: purposeOf,
+            onDone: [
+              { guard: ({ event }) => event.output.ran, target: 'patient' },
+              { guard: ({ event }) => event.output.sent === true, target: 'patient', actions: 'markHeard' },
+              { guard: 'heard', target: 'patient', actions: 'markSignal' },
+              ...giveUp(() => 'PID 1 reacts to no signal for this, and there is no command for it inside'),
             ],
             onError: [
-              {
-                guard: 'mayNotForce',
-                target: '#stopping.expired',
-                actions: [
-                  'leaveToGuest',
-                  {
-                    type: 'recordError',
-                    params: ({ event }) => {
-                      const cause = asCaissonError(event.error);
-                      return {
-                        error: new CaissonError('TIMEOUT', `PID 1 could not be signalled: ${cause.message}`, { cause }),
-                      };
-                    },
-                  },
-                ],
-              },
-              { target: '#stopping.killing' },
+              { guard: 'heard', target: 'patient', actions: 'markSignal' },
+              ...giveUp(event => `the command for this could not be run inside: ${causeOf(event).message}`),
             ],
           },
         },
-        waiting: {},
+        /** All has been tried that is not force. */
+        patient: {},
       },
     },
 

@@ -20,6 +20,10 @@ function init(id: string, label: string, action: InitAction): Step {
 /** SIGPIPE and SIGXFSZ are ignored in every Node process, and exec keeps ignored signals ignored. */
 const IGNORED_BY_NODE = [13, 25];
 
+export function ignoredSignals(facts: HostFacts): string[] {
+  return [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b).map(String);
+}
+
 export function networkSteps(): Step[] {
   return [
     { id: 'network.lo', phase: 'network', executor: 'init', label: 'lo up', action: { op: 'link.up', name: 'lo' } },
@@ -85,7 +89,6 @@ export function runningSteps(
   const limits = limitsOfInit(spec, facts);
   const security = securitySteps(spec, facts);
   const notices = [...environmentNotice(spec, facts), ...limits.notices, ...security.notices];
-  const ignored = [...new Set([...IGNORED_BY_NODE, ...facts.ignoredSignals])].sort((a, b) => a - b);
   const steps: Step[] = [
     ...limits.steps,
     ...nameSteps(spec),
@@ -99,7 +102,7 @@ export function runningSteps(
     ...security.steps,
     init('signals.default', 'default action for every ignored signal', {
       op: 'default_signals',
-      signals: ignored.map(String),
+      signals: ignoredSignals(facts),
     }),
     closeOnExec,
     init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),

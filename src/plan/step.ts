@@ -9,6 +9,7 @@ import type { EtcAction } from './actions/etc.js';
 import type { FileAction } from './actions/files.js';
 import type { ImageAction } from './actions/image.js';
 import type { InitAction } from './actions/init.js';
+import type { JoinAction } from './actions/join.js';
 import type { LiveAction } from './actions/live.js';
 import type { Register } from './actions/register.js';
 import type { RootfsAction } from './actions/rootfs.js';
@@ -23,7 +24,7 @@ export type { PlanNotice } from './notice.js';
 
 export const START_PHASES = ['creating', 'mounting', 'devices', 'network', 'running'] as const;
 export type StartPhase = (typeof START_PHASES)[number];
-export type Phase = StartPhase | 'teardown' | 'prepare' | 'live';
+export type Phase = StartPhase | 'teardown' | 'prepare' | 'live' | 'exec';
 
 export type HostAction =
   | RootfsAction
@@ -33,6 +34,7 @@ export type HostAction =
   | TreeAction
   | CgroupAction
   | LiveAction
+  | JoinAction
   | SecretAction
   | EtcAction
   | ScopeAction;

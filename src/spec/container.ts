@@ -56,6 +56,9 @@ export interface ContainerSpec {
   readonly signals: {
     readonly halt: string | number | null;
     readonly reboot: string | number | null;
+    /** Force. */
+    readonly stop: string | number;
+    readonly fallback: 'command' | 'none';
     readonly profile: InitName | 'auto';
   };
   readonly restart: RestartRules;
@@ -159,6 +162,8 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     signals: {
       halt: spec.signals?.halt ?? null,
       reboot: spec.signals?.reboot ?? null,
+      stop: spec.signals?.stop ?? 'SIGKILL',
+      fallback: spec.signals?.fallback ?? 'command',
       profile: spec.signals?.profile ?? 'auto',
     },
     restart: resolveRestart(spec.restart),

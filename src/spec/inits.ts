@@ -25,6 +25,8 @@ export type InitTerminal = 'console' | 'none' | 'idle';
 export interface InitProfile {
   readonly halt: number;
   readonly reboot: number;
+  /** What no signal makes it do, but its own command (LIF-48); the signal is the one that comes nearest. */
+  readonly deafTo: readonly ('halt' | 'reboot')[];
   readonly terminal: InitTerminal;
   /** What /dev/log is at the start (ENV-27): the way to journald's socket, or a socket of ours. */
   readonly log: 'journal' | 'socket';
@@ -32,18 +34,17 @@ export interface InitProfile {
 
 export const INIT_PROFILES = {
   // It gives the terminal up as soon as it runs.
-  systemd: { halt: SYSTEMD_HALT, reboot: SIGINT, terminal: 'console', log: 'journal' },
-  // SIGPWR halts it only where its inittab has a power-fail action, and Debian's has none.
-  sysvinit: { halt: SIGPWR, reboot: SIGINT, terminal: 'idle', log: 'socket' },
-  openrc: { halt: SIGPWR, reboot: SIGINT, terminal: 'idle', log: 'socket' },
-  busybox: { halt: SIGUSR1, reboot: SIGTERM, terminal: 'none', log: 'socket' },
-  // No signal makes it reboot.
-  runit: { halt: SIGPWR, reboot: SIGINT, terminal: 'none', log: 'socket' },
-  finit: { halt: SIGUSR2, reboot: SIGTERM, terminal: 'none', log: 'socket' },
+  systemd: { halt: SYSTEMD_HALT, reboot: SIGINT, deafTo: [], terminal: 'console', log: 'journal' },
+  // SIGPWR halts it where its inittab has a power-fail action, and Debian's has none.
+  sysvinit: { halt: SIGPWR, reboot: SIGINT, deafTo: ['halt'], terminal: 'idle', log: 'socket' },
+  openrc: { halt: SIGPWR, reboot: SIGINT, deafTo: ['halt'], terminal: 'idle', log: 'socket' },
+  busybox: { halt: SIGUSR1, reboot: SIGTERM, deafTo: [], terminal: 'none', log: 'socket' },
+  runit: { halt: SIGPWR, reboot: SIGINT, deafTo: ['reboot'], terminal: 'none', log: 'socket' },
+  finit: { halt: SIGUSR2, reboot: SIGTERM, deafTo: [], terminal: 'none', log: 'socket' },
   // It ends by either, with status 0: a reboot that was asked for is that and a new start.
-  s6: { halt: SIGTERM, reboot: SIGTERM, terminal: 'none', log: 'socket' },
+  s6: { halt: SIGTERM, reboot: SIGTERM, deafTo: [], terminal: 'none', log: 'socket' },
   // A program of the user's own: a shell wants the terminal.
-  unknown: { halt: SIGPWR, reboot: SIGINT, terminal: 'console', log: 'socket' },
+  unknown: { halt: SIGPWR, reboot: SIGINT, deafTo: [], terminal: 'console', log: 'socket' },
 } as const satisfies Record<string, InitProfile>;
 export type InitName = keyof typeof INIT_PROFILES;
 export const INIT_NAMES = Object.keys(INIT_PROFILES) as InitName[];
@@ -107,4 +108,10 @@ export function signsOf(init: InitName): InitSigns {
     hasJournal: log === 'journal',
     lacksJournal: log === 'socket',
   };
+}
+
+/** Whether one asks it by a command rather than by a signal. */
+export function isDeafTo(init: InitName, purpose: 'halt' | 'reboot'): boolean {
+  const { deafTo }: InitProfile = INIT_PROFILES[init];
+  return deafTo.includes(purpose);
 }

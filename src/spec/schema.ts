@@ -86,6 +86,10 @@ export const containerSpecSchema = object({
     object({
       halt: v.optional(signal),
       reboot: v.optional(signal),
+      /** By force. */
+      stop: v.optional(signal),
+      /** What is tried where no signal does it, before force (LIF-48). */
+      fallback: v.optional(v.picklist(['command', 'none'], 'must be command or none')),
       /** Which init PID 1 is; `auto`: by the program it runs (LIF-24). */
       profile: v.optional(v.picklist(['auto', ...INIT_NAMES], `must be auto, ${INIT_NAMES.join(', ')}`)),
     }),

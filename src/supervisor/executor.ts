@@ -1,7 +1,7 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
 
 import type { ExitStatus } from '../machines/exit.js';
-import type { ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
+import type { CommandOutcome, ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
@@ -19,6 +19,7 @@ import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
 import type { PackedRecords } from '../workers/packed.js';
+import { runCommand } from './command.js';
 import type { Console } from './console.js';
 import type { Host } from './host.js';
 import { drain } from './idle-terminal.js';
@@ -30,6 +31,8 @@ import type { Readiness } from './readiness.js';
 
 const SIGKILL = 9;
 const LOOK_AGAIN_MS = 50;
+/** What a signal in place of SIGKILL is given to work, where the spec names one. */
+const OWN_FORCE_MS = 5_000;
 
 export interface ExecutorEvents {
   phase(phase: Phase, start: number, end: number): void;
@@ -143,14 +146,27 @@ export class Executor implements ContainerPort, LxcfsUser {
   }
 
   /** Held while systemd is not yet able to take it; the stop's own time-out aborts that (LIF-25, HST-23). */
-  async signal(purpose: SignalPurpose, abort: AbortSignal): Promise<SignalOutcome> {
+  signal(purpose: SignalPurpose, abort: AbortSignal): Promise<SignalOutcome> {
+    return this.ask(purpose, abort, this.spec.signals.fallback === 'none');
+  }
+
+  /** The image's own command (LIF-48); where there is none, the signal that may do it after all. */
+  async command(purpose: SignalPurpose, abort: AbortSignal): Promise<CommandOutcome> {
+    if (this.spec.signals.fallback === 'none') return { ran: false };
+    if (await runCommand(this.host, this.spec, this.registers, purpose, abort)) return { ran: true };
+    const { sent } = await this.ask(purpose, abort, true);
+    return { ran: false, sent };
+  }
+
+  private async ask(purpose: SignalPurpose, abort: AbortSignal, insist: boolean): Promise<SignalOutcome> {
     const { [purpose]: name, profile } = this.spec.signals;
     const configured = name === null ? null : (signalNumber(name) ?? null);
     for (;;) {
       const { pid, 'fd:pidfd': pidfd } = this.registers;
       if (pid === undefined || pidfd === undefined || abort.aborted) return { sent: false, signal: 'none' };
-      const { sent, signal, early } = await this.host.pool.signal({ pid, pidfd, purpose, configured, profile });
-      if (!early) return { sent, signal: signalName(signal) };
+      const request = { pid, pidfd, purpose, configured, profile, insist };
+      const { sent, signal, early, command } = await this.host.pool.signal(request);
+      if (!early) return { sent, signal: signalName(signal), command };
       await new Promise(resolve => setTimeout(resolve, LOOK_AGAIN_MS));
     }
   }
@@ -163,8 +179,16 @@ export class Executor implements ContainerPort, LxcfsUser {
     const pidfd = this.registers['fd:pidfd'];
     this.killed = true;
     this.unclean = true;
+    if (pidfd === undefined) return;
+    const signal = signalNumber(this.spec.signals.stop) ?? SIGKILL;
+    sendSignal(pidfd, signal);
+    if (signal === SIGKILL) return;
+    for (let waited = 0; waited < OWN_FORCE_MS; waited += LOOK_AGAIN_MS) {
+      if (poll([pidfd], 0)[0] !== 0) return;
+      await new Promise(resolve => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
     // The kernel ends every other process of the pid namespace with its PID 1.
-    if (pidfd !== undefined) sendSignal(pidfd, SIGKILL);
+    sendSignal(pidfd, SIGKILL);
   }
 
   async teardown(_exit?: ExitStatus, target: TeardownTarget = 'stop'): Promise<void> {

@@ -9,9 +9,8 @@ import type { Lxcfs } from './lxcfs/lxcfs.js';
 const BASE_SIZE = 56 * 1024;
 const SMALLEST = 64 * 1024;
 
-/** Bytes of memory that launching `spec` needs, as a power of two, so that arenas can be shared. */
-function sizeFor(spec: ContainerSpec): number {
-  const words = [...spec.args, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)];
+/** Bytes of memory that a launch with these words needs, as a power of two, so that arenas can be shared. */
+function sizeFor(words: readonly string[]): number {
   const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1 + 8, BASE_SIZE);
   let size = SMALLEST;
   while (size < bytes) size *= 2;
@@ -23,7 +22,12 @@ export class ArenaPool {
   private readonly free = new Map<number, Arena[]>();
 
   take(spec: ContainerSpec): Arena {
-    const size = sizeFor(spec);
+    return this.takeFor([...spec.args, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)]);
+  }
+
+  /** Memory for a launch with these arguments and variables. */
+  takeFor(words: readonly string[]): Arena {
+    const size = sizeFor(words);
     return this.free.get(size)?.pop() ?? Arena.map(size);
   }
 

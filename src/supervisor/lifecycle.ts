@@ -175,7 +175,7 @@ export class Lifecycle {
     const { context } = this;
     const state = move?.to ?? context.at;
     const exit = move?.exit ?? context.exit ?? null;
-    const asked = (move?.initiator ?? context.initiator) === 'guest' ? 'guest' : 'signal';
+    const asked = (move?.initiator ?? context.initiator) === 'guest' ? 'guest' : context.asked;
     return {
       state: state === 'failed' ? 'failed' : 'stopped',
       exit,

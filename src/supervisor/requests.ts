@@ -29,8 +29,9 @@ export interface EndOfLife {
   readonly exit: ExitStatus | null;
   /** SIGKILL was needed. */
   readonly forced: boolean;
-  /** What ended it (LIF-48): our signal to PID 1, SIGKILL, or the payload itself. Null: nothing ever ran. */
-  readonly by: 'signal' | 'force' | 'guest' | null;
+  /** What ended it (LIF-48): our signal to PID 1, the image's own command, force, or the payload itself. Null: nothing
+   * ever ran. */
+  readonly by: 'signal' | 'command' | 'force' | 'guest' | null;
 }
 
 export function stopRequest({ timeout = DEFAULT_STOP_TIMEOUT, force = false }: StopOptions): Request {

@@ -27,6 +27,12 @@ export function reap(pidfd: number): RawExit | 'not-a-child' | undefined {
   return { code, status: arena.getI32(info + 24) };
 }
 
+/** True for a child of this process that has not been reaped. */
+export function isOwnChild(pidfd: number): boolean {
+  const info = scratch().alloc(128);
+  return trySyscall('waitid', P_PIDFD, pidfd, info, WAIT.WEXITED | WAIT.WNOHANG | WAIT.WNOWAIT | WAIT.__WALL, 0) >= 0;
+}
+
 const PIDFD_INFO_EXIT = 1 << 3;
 
 /** A wait status as wait(2) returns it. */

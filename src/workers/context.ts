@@ -2,6 +2,7 @@
 import type { PlanNotice, Register, Text } from '../plan/step.js';
 import { CaissonError } from '../spec/errors.js';
 import { Arena } from '../syscalls/arena.js';
+import { type Joiner, launchJoiner } from '../syscalls/launcher/join.js';
 import { Program } from '../syscalls/launcher/program.js';
 
 export type Registers = Record<Register, number>;
@@ -56,10 +57,21 @@ export class StepContext {
 
   /** Starts a fresh program, parked behind the gate that `sync` leads to. */
   park(sync: number): Program {
+    this.launched = Program.park(this.memory(), sync);
+    return this.launched;
+  }
+
+  /** Clones a joiner, parked behind the gate that `sync` leads to. */
+  launchJoiner(sync: number): Joiner {
+    const joiner = launchJoiner(this.memory(), sync);
+    this.launched = joiner.program;
+    return joiner;
+  }
+
+  private memory(): Arena {
     if (this.launch === null)
       throw new CaissonError('INTERNAL', 'these steps launch a child but have no memory for it');
-    this.launched = Program.park(Arena.at(this.launch.address, this.launch.size), sync);
-    return this.launched;
+    return Arena.at(this.launch.address, this.launch.size);
   }
 
   get program(): { program: Program; arena: Arena } {

@@ -10,7 +10,7 @@ import { SyscallError } from '../syscalls/libc.js';
 import { type LaunchMemory, type Registers, StepContext, type Texts } from './context.js';
 import { errnoOf, failureOf } from './failure.js';
 import { runHostAction } from './host/actions.js';
-import { type Answer, InitBatches } from './init/batch.js';
+import { type Answer, type Awaited, InitBatches } from './init/batch.js';
 import { now, type StepRecord } from './record.js';
 import { rollBack, type UndoEntry } from './undo.js';
 
@@ -25,6 +25,8 @@ export interface ExecuteRequest {
   readonly faults: Readonly<Record<string, number>>;
   /** `all-or-nothing`: the first failure undoes everything. `best-effort`: every step is tried. */
   readonly mode: 'all-or-nothing' | 'best-effort';
+  /** The last batch of the child is not waited for: it is up to the payload how long that takes. */
+  readonly detached?: boolean;
 }
 
 export interface ExecuteHooks {
@@ -44,6 +46,8 @@ export interface ExecuteResult {
   readonly error: ErrorJSON | null;
   /** Errors while undoing, or of single steps where all are tried. */
   readonly cleanupErrors: ErrorJSON[];
+  /** What a detached child still works on. */
+  readonly awaited?: Awaited;
 }
 
 type Group = { readonly phase: Phase; readonly host: HostStep } | { readonly phase: Phase; readonly init: InitStep[] };
@@ -88,8 +92,12 @@ class Execution {
       else this.host(group.host);
       this.collect(false);
     }
-    this.collect(true);
+    this.collect(this.request.detached !== true);
     this.close();
+  }
+
+  get awaited(): Awaited | undefined {
+    return this.batches.awaited;
   }
 
   private enter(phase: Phase): void {
@@ -107,7 +115,7 @@ class Execution {
     const phase = this.open.at(-1);
     if (phase !== undefined) phase.batches++;
     // What follows the exec needs to know that it happened.
-    if (steps.at(-1)?.action.op === 'execve') this.collect(true);
+    if (steps.at(-1)?.action.op === 'execve' && this.request.detached !== true) this.collect(true);
   }
 
   /** Takes the answers that are there; all of them when `all` is set, looking now and then how far a slow child is. */
@@ -199,6 +207,7 @@ export function execute(request: ExecuteRequest, hooks: ExecuteHooks = {}): Exec
       notices: context.notices,
       error: null,
       cleanupErrors,
+      ...(execution.awaited === undefined ? {} : { awaited: execution.awaited }),
     };
   } catch (error) {
     const cleanup = rollBack(undo, context);

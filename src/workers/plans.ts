@@ -16,14 +16,19 @@ export function learnFacts(facts: HostFacts | undefined): boolean {
   return known !== undefined;
 }
 
+/** What was learnt. */
+export function hostFacts(): HostFacts {
+  if (known === undefined) throw new Error('the facts of the host are not known here');
+  return known;
+}
+
 /** The plan of a start; `learnFacts` must have been true. */
 export function planOf(spec: ContainerSpec, assigned: Assigned, lxcfs: LxcfsFacts | null): Plan {
-  if (known === undefined) throw new Error('the facts of the host are not known here');
   const { runDir } = assigned;
   const text = JSON.stringify([spec, assigned, lxcfs]);
   const kept = plans.get(runDir);
   if (kept?.spec === text) return kept.plan;
-  const plan = compile(spec, { ...known, lxcfs }, assigned);
+  const plan = compile(spec, { ...hostFacts(), lxcfs }, assigned);
   plans.delete(runDir);
   plans.set(runDir, { spec: text, plan });
   const [oldest] = plans.keys();

@@ -4,6 +4,7 @@ import { Piscina } from 'piscina';
 import type { HostFacts } from '../plan/facts.js';
 import { CaissonError } from '../spec/errors.js';
 import type { ExecuteRequest, ExecuteResult } from './execute.js';
+import type { JoinRequest } from './join.js';
 import type { SignalChoice, SignalRequest } from './signal.js';
 import type { StartRequest, StartResult } from './start.js';
 import type { TaskAnswer, TaskRequest } from './task.js';
@@ -43,6 +44,12 @@ export class WorkerPool {
     const result = await this.run<StartResult | undefined>({ task: 'start', ...request });
     // The first start in each thread brings the facts; cloning them for every one would cost each a tenth of a ms.
     return result ?? (await this.run<StartResult>({ task: 'start', ...request, facts }));
+  }
+
+  /** Begins to join a container; whether that comes to an exec is told by the child's memory and its gate. */
+  async join(request: Omit<JoinRequest, 'facts'>, facts: HostFacts): Promise<ExecuteResult> {
+    const result = await this.run<ExecuteResult | undefined>({ task: 'join', ...request });
+    return result ?? (await this.run<ExecuteResult>({ task: 'join', ...request, facts }));
   }
 
   /** OOM kills counted by the first of `files` that exists. */

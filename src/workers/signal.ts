@@ -1,6 +1,6 @@
 /** Choosing and sending the signal that asks PID 1 to halt or to reboot (LIF-21 to LIF-24, LIF-49). */
 import { readlinkSync } from 'node:fs';
-import { detectInit, INIT_PROFILES, type InitName, SYSTEMD_HALT } from '../spec/inits.js';
+import { detectInit, INIT_PROFILES, type InitName, isDeafTo, SYSTEMD_HALT } from '../spec/inits.js';
 import { readFile } from '../syscalls/fs.js';
 import { NR, SyscallError } from '../syscalls/libc.js';
 import { sendSignal } from '../syscalls/process.js';
@@ -11,6 +11,8 @@ export interface SignalChoice {
   readonly signal: number;
   /** Not sent for now: systemd is on its way up, and will take its signals once it blocks them (LIF-25). */
   readonly early: boolean;
+  /** Not sent: the init's own command is known to do it, or may do what the signal cannot (LIF-48). */
+  readonly command: boolean;
 }
 
 function masks(pid: number): { caught: bigint; blocked: bigint } {
@@ -45,17 +47,19 @@ export interface SignalRequest {
   readonly purpose: 'halt' | 'reboot';
   readonly configured: number | null;
   readonly profile: InitName | 'auto';
+  /** Also a signal that is not known to do anything. */
+  readonly insist: boolean;
 }
 
 export function signalInit(request: SignalRequest): SignalChoice {
-  const { pid, pidfd, purpose, configured, profile } = request;
+  const { pid, pidfd, purpose, configured, profile, insist } = request;
   let state: ReturnType<typeof masks>;
   try {
     state = masks(pid);
   } catch (error) {
     // PID 1 has just ended: the watcher reports that.
     if (error instanceof SyscallError && (error.errno === 'ENOENT' || error.errno === 'ESRCH'))
-      return { sent: false, signal: 0, early: false };
+      return { sent: false, signal: 0, early: false, command: false };
     throw error;
   }
   const { caught, blocked } = state;
@@ -63,10 +67,13 @@ export function signalInit(request: SignalRequest): SignalChoice {
   const blocksHalt = has(blocked, SYSTEMD_HALT);
   const init = profile === 'auto' ? runningInit(pid, blocksHalt) : profile;
   const signal = configured ?? INIT_PROFILES[init][purpose];
-  if (configured === null && init === 'systemd' && !blocksHalt) return { sent: false, signal, early: true };
+  const unsent = { sent: false, signal, early: false, command: false };
+  if (configured === null && init === 'systemd' && !blocksHalt) return { ...unsent, early: true };
+  if (configured === null && !insist && isDeafTo(init, purpose)) return { ...unsent, command: true };
   // PID 1 of a namespace is shielded from signals it has no handler for (LIF-16); only SIGKILL and SIGSTOP bite.
   const effective =
     has(caught, signal) || has(blocked, signal) || signal === 9 || signal === 19 || waitsForSignals(pid);
-  if (!effective) return { sent: false, signal, early: false };
-  return { sent: sendSignal(pidfd, signal), signal, early: false };
+  // A program that is no init has no use for the commands of one.
+  if (!effective) return { ...unsent, command: !insist && init !== 'unknown' };
+  return { ...unsent, sent: sendSignal(pidfd, signal) };
 }

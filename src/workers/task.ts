@@ -4,6 +4,7 @@ import { asCaissonError, type ErrorJSON } from '../spec/errors.js';
 import { type ExecuteRequest, type ExecuteResult, execute } from './execute.js';
 import { gatherFacts } from './facts.js';
 import { countOomKills } from './host/oom.js';
+import { type JoinRequest, join } from './join.js';
 import { type SignalChoice, type SignalRequest, signalInit } from './signal.js';
 import { type StartRequest, type StartResult, start } from './start.js';
 import { prepareThread } from './thread.js';
@@ -12,6 +13,7 @@ prepareThread();
 
 export type TaskRequest =
   | ({ readonly task: 'start' } & StartRequest)
+  | ({ readonly task: 'join' } & JoinRequest)
   | ({ readonly task: 'execute' } & ExecuteRequest)
   /** Nothing: answered once the thread has loaded this module. */
   | { readonly task: 'load' }
@@ -29,6 +31,8 @@ export default function run(request: TaskRequest): TaskAnswer {
     switch (request.task) {
       case 'start':
         return { value: start(request) };
+      case 'join':
+        return { value: join(request) };
       case 'load':
         return { value: 0 };
       case 'oom':

@@ -80,7 +80,7 @@ describe('LIF-30: stopping a frozen container', () => {
     // The stop's own time begins with the signal.
     await rig.ok('signal');
     await rig.advance(999);
-    expect(rig.value).toBe('stopping.asking.waiting');
+    expect(rig.value).toBe('stopping.asking.commanding');
     rig.check();
   });
 

@@ -61,6 +61,18 @@ async function waiting(request: ContainerEvent): Promise<Rig> {
   return rig;
 }
 
+async function commanding(request: ContainerEvent): Promise<Rig> {
+  const rig = await after([request]);
+  await rig.ok('signal', { sent: false, signal: 'SIGPWR', command: true });
+  return rig;
+}
+
+async function patient(request: ContainerEvent): Promise<Rig> {
+  const rig = await commanding(request);
+  await rig.ok('command');
+  return rig;
+}
+
 async function reaping(request: ContainerEvent): Promise<Rig> {
   const rig = await after([request]);
   await rig.ok('killAll');
@@ -102,6 +114,10 @@ const SITUATIONS: Record<string, readonly [leaf: string, () => Promise<Rig>]> = 
   'waiting/stop': ['stopping.asking.waiting', () => waiting(STOP)],
   'waiting/reboot': ['stopping.asking.waiting', () => waiting(REBOOT)],
   'waiting/force': ['stopping.asking.waiting', () => waiting(FORCED_REBOOT)],
+  'commanding/stop': ['stopping.asking.commanding', () => commanding(STOP)],
+  'commanding/reboot': ['stopping.asking.commanding', () => commanding(REBOOT)],
+  'patient/stop': ['stopping.asking.patient', () => patient(STOP)],
+  'patient/force': ['stopping.asking.patient', () => patient(FORCED_REBOOT)],
   expired: ['stopping.expired', expired],
   'sending/kill': ['stopping.killing.sending', () => after([KILL])],
   'sending/exit': ['stopping.killing.sending', () => after([KILL, exit(EXIT_KILLED)])],
@@ -148,6 +164,10 @@ signalling/stop  -         -         .         -         -         .         -  
 waiting/stop     -         -         .         -         -         .         -         -         .         rebooting
 waiting/reboot   -         .         .         -         .         .         -         -         .         rebooting
 waiting/force    -         .         .         -         .         .         -         -         .         rebooting
+commanding/stop  -         -         .         -         -         .         -         -         .         rebooting
+commanding/reboot -        .         .         -         .         .         -         -         .         rebooting
+patient/stop     -         -         .         -         -         .         -         -         .         rebooting
+patient/force    -         .         .         -         .         .         -         -         .         rebooting
 expired          -         .         .         .         .         .         -         -         .         rebooting
 sending/kill     -         -         -         -         -         -         -         -         .         .
 sending/exit     -         -         -         -         -         -         -         -         -         -

@@ -5,7 +5,13 @@
 import { describe, expect, test } from 'vitest';
 import { transition } from 'xstate';
 import { getShortestPaths, getSimplePaths } from 'xstate/graph';
-import { type ContainerEvent, type ContainerSnapshot, containerMachine } from '#src/machines/container.js';
+import {
+  type CommandOutcome,
+  type ContainerEvent,
+  type ContainerSnapshot,
+  containerMachine,
+  type SignalOutcome,
+} from '#src/machines/container.js';
 import { isMove, MOVES, STATES, type StateName } from '#src/machines/states.js';
 import {
   boom,
@@ -34,7 +40,7 @@ const COMMANDS: readonly ContainerEvent[] = [
 /** An answer of the port or the clock, as the machine sees it. */
 interface WorldEvent {
   readonly type: `xstate.${string}`;
-  readonly output?: { readonly sent: boolean; readonly signal: string } | undefined;
+  readonly output?: SignalOutcome | CommandOutcome | undefined;
   readonly error?: Error;
 }
 type ModelEvent = ContainerEvent | WorldEvent;
@@ -51,7 +57,11 @@ function worldEvents(snapshot: ContainerSnapshot): WorldEvent[] {
       return [
         { type, output: { sent: true, signal: 'SIGPWR' } },
         { type, output: { sent: false, signal: 'SIGPWR' } },
+        { type, output: { sent: false, signal: 'SIGPWR', command: true } },
       ];
+    }
+    if (type === 'xstate.done.actor.command') {
+      return [{ ran: true }, { ran: false }, { ran: false, sent: true }].map(output => ({ type, output }));
     }
     return type.startsWith('xstate.done') ? [{ type, output: undefined }] : [];
   });
@@ -59,8 +69,8 @@ function worldEvents(snapshot: ContainerSnapshot): WorldEvent[] {
 
 /** What of a snapshot decides about its future; the rest of the context only grows or is told. */
 function modelKey({ value, context }: ContainerSnapshot): string {
-  const { intent, force, timeoutMs, exit, restartWanted, target } = context;
-  return [flatten(value), intent, force, timeoutMs, exit?.kind, restartWanted, target].join(' ');
+  const { intent, force, timeoutMs, heard, exit, restartWanted, target } = context;
+  return [flatten(value), intent, force, timeoutMs, heard, exit?.kind, restartWanted, target].join(' ');
 }
 
 const OPTIONS = {
@@ -83,10 +93,11 @@ const WORK: Partial<Record<string, CallName>> = {
   thawing: 'thaw',
   rebooting: 'teardown',
   'stopping.asking.signalling': 'signal',
+  'stopping.asking.commanding': 'command',
   'stopping.killing.sending': 'killAll',
   'stopping.cleaning': 'teardown',
 };
-const DELAYS: Record<string, number> = { stopTimeout: 1000, killWait: 10_000, thawGrace: 3_000 };
+const DELAYS: Record<string, number> = { stopTimeout: 1000, signalPatience: 500, killWait: 10_000, thawGrace: 3_000 };
 
 async function perform(rig: Rig, event: ModelEvent): Promise<void> {
   const [, kind, detail, id = ''] = event.type.split('.');
@@ -121,7 +132,7 @@ async function walk(steps: Steps): Promise<Rig> {
 function label(event: ModelEvent): string {
   if (event.type === 'EXIT' && 'exit' in event) return `EXIT(${event.exit.kind})`;
   if ('force' in event && event.force) return `${event.type}!`;
-  if ('output' in event && event.output?.sent === false) return 'futile signal';
+  if ('output' in event && event.output !== undefined) return JSON.stringify(event.output);
   return event.type.replace('xstate.', '').replace('actor.', '').replace('.container', '');
 }
 

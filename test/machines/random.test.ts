@@ -61,6 +61,7 @@ const anyOp: fc.Arbitrary<Op> = fc.oneof(
 
 function settleCall(call: Call, ok: boolean, variant: boolean): void {
   if (call.name === 'signal' && ok) call.resolve({ sent: variant, signal: 'SIGPWR' });
+  else if (call.name === 'command' && ok) call.resolve({ ran: variant });
   else if (call.name === 'runPhase' && call.cancelled) call.reject(cancelledError());
   else if (ok && (variant || !/freeze|thaw/.test(call.name))) call.resolve(undefined);
   else if (call.name === 'killAll' && variant) call.reject(new CaissonError('UNKILLABLE', 'state D'));

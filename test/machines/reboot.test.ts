@@ -219,7 +219,7 @@ describe('LIF-31: reboot({force})', () => {
   test('waits like any other, then kills, and wants a start', async () => {
     const rig = await rebootSent(FORCED);
     await rig.advance(999);
-    expect(rig.value).toBe('stopping.asking.waiting');
+    expect(rig.value).toBe('stopping.asking.commanding');
     await rig.advance(1);
     await rig.ok('killAll');
     await rig.exit(EXIT_KILLED);
@@ -291,7 +291,7 @@ describe('a stop during a reboot', () => {
     expect(rig.port.log.at(-1)).toBe('signal:halt');
     await rig.ok('signal');
     await rig.advance(999);
-    expect(rig.value).toBe('stopping.asking.waiting');
+    expect(rig.value).toBe('stopping.asking.commanding');
     await rig.advance(1);
     expect(rig.value).toBe('stopping.killing.sending');
     expect(rig.timeouts).toEqual([]);

@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import { createActor, SimulatedClock } from 'xstate';
 import {
   adoptedSnapshot,
+  type CommandOutcome,
   type ContainerEvent,
   type ContainerPort,
   canAccept,
@@ -17,7 +18,7 @@ import { decodeExit, type ExitFacts, type ExitStatus } from '#src/machines/exit.
 import { isMove, PHASES, type Phase, type StateName } from '#src/machines/states.js';
 import { CaissonError } from '#src/spec/errors.js';
 
-export type CallName = 'runPhase' | 'signal' | 'killAll' | 'teardown' | 'freeze' | 'thaw';
+export type CallName = 'runPhase' | 'signal' | 'command' | 'killAll' | 'teardown' | 'freeze' | 'thaw';
 
 export interface Call {
   readonly name: CallName;
@@ -25,7 +26,7 @@ export interface Call {
   /** Begun after a cancel: may only be refused. */
   readonly cancelled: boolean;
   readonly abort: AbortSignal;
-  readonly resolve: (value: SignalOutcome | undefined) => void;
+  readonly resolve: (value: SignalOutcome | CommandOutcome | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -38,12 +39,12 @@ export class FakePort implements ContainerPort {
   watching = false;
   isSpent: ContainerPort['isSpent'] = () => false;
 
-  private call(name: CallName, detail: string, abort: AbortSignal): Promise<SignalOutcome | undefined> {
+  private call<T = undefined>(name: CallName, detail: string, abort: AbortSignal): Promise<T | undefined> {
     this.log.push(detail === '' ? name : `${name}:${detail}`);
     const busy = this.pending.filter(other => !other.abort.aborted);
     // Work on the container's resources is exclusive; a signal may be sent anew while the old one is being dropped.
     if (busy.length > 0) this.violations.push(`${name} while ${busy.map(other => other.name).join()}`);
-    if (this.pending.some(other => other.name !== 'signal' && other.name !== 'killAll' && other.abort.aborted)) {
+    if (this.pending.some(other => !['signal', 'command', 'killAll'].includes(other.name) && other.abort.aborted)) {
       this.violations.push(`${name} while an abandoned call is still at work`);
     }
     return new Promise((resolve, reject) => {
@@ -57,7 +58,7 @@ export class FakePort implements ContainerPort {
         abort,
         resolve: value => {
           drop();
-          resolve(value);
+          resolve(value as T | undefined);
         },
         reject: error => {
           drop();
@@ -84,8 +85,11 @@ export class FakePort implements ContainerPort {
     this.watching = true;
   }
   async signal(purpose: SignalPurpose, signal: AbortSignal): Promise<SignalOutcome> {
-    const outcome = await this.call('signal', purpose, signal);
+    const outcome = await this.call<SignalOutcome>('signal', purpose, signal);
     return outcome ?? { sent: true, signal: 'SIGPWR' };
+  }
+  async command(purpose: SignalPurpose, signal: AbortSignal): Promise<CommandOutcome> {
+    return (await this.call<CommandOutcome>('command', purpose, signal)) ?? { ran: true };
   }
   async killAll(signal: AbortSignal): Promise<void> {
     await this.call('killAll', '', signal);
@@ -205,7 +209,7 @@ export class Rig {
     return call;
   }
 
-  async ok(name: CallName, value?: SignalOutcome): Promise<void> {
+  async ok(name: CallName, value?: SignalOutcome | CommandOutcome): Promise<void> {
     this.take(name).resolve(value);
     await flush();
   }

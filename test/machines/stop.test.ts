@@ -42,7 +42,7 @@ describe('LIF-28: stop', () => {
   test('kills when the time is over, not before', async () => {
     const rig = await signalled();
     await rig.advance(999);
-    expect(rig.value).toBe('stopping.asking.waiting');
+    expect(rig.value).toBe('stopping.asking.commanding');
     await rig.advance(1);
     expect(rig.value).toBe('stopping.killing.sending');
     await rig.ok('killAll');
@@ -90,8 +90,10 @@ describe('LIF-28: stop', () => {
     const rig = await runningRig();
     await rig.send({ type: 'STOP', timeoutMs: Number.POSITIVE_INFINITY });
     await rig.ok('signal');
-    await rig.advance(2 ** 31 - 2);
-    expect(rig.value).toBe('stopping.asking.waiting');
+    await rig.advance(60_000);
+    await rig.ok('command');
+    await rig.advance(2 ** 31 - 2 - 60_000);
+    expect(rig.value).toBe('stopping.asking.patient');
     await rig.advance(1);
     expect(rig.value).toBe('stopping.killing.sending');
   });
@@ -109,6 +111,85 @@ describe('LIF-28: stop', () => {
     const rig = await runningRig();
     await rig.send(STOP);
     await rig.fail('signal');
+    expect(rig.value).toBe('stopping.killing.sending');
+    rig.check();
+  });
+
+  test('LIF-48: where no signal does it, the command is run at once, and named as what ended it', async () => {
+    const rig = await runningRig();
+    await rig.send(STOP);
+    await rig.ok('signal', { sent: false, signal: 'SIGPWR', command: true });
+    expect(rig.value).toBe('stopping.asking.commanding');
+    await rig.ok('command', { ran: true });
+    expect(rig.value).toBe('stopping.asking.patient');
+    await rig.exit(EXIT_HALT);
+    await rig.ok('teardown');
+    expect(calls(rig)).toEqual(['signal:halt', 'command:halt', 'teardown:halt:stop']);
+    expect(rig.context).toMatchObject({ forced: false, asked: 'command' });
+    rig.check();
+  });
+
+  test('LIF-48: PID 1 may end before the command does', async () => {
+    const rig = await runningRig();
+    await rig.send(STOP);
+    await rig.ok('signal', { sent: false, signal: 'SIGPWR', command: true });
+    const [call] = rig.port.pending;
+    await rig.exit(EXIT_HALT);
+    expect(call?.abort.aborted).toBe(true);
+    await rig.ok('teardown');
+    expect(rig.context).toMatchObject({ forced: false, asked: 'command' });
+    rig.check();
+  });
+
+  test('LIF-48: a signal that is handled but does nothing: the command at half of the time, or after a minute', async () => {
+    const rig = await signalled();
+    await rig.advance(499);
+    expect(rig.value).toBe('stopping.asking.waiting');
+    await rig.advance(1);
+    expect(rig.value).toBe('stopping.asking.commanding');
+    const long = await runningRig();
+    await long.send({ type: 'STOP', timeoutMs: 600_000 });
+    await long.ok('signal');
+    await long.advance(59_999);
+    expect(long.value).toBe('stopping.asking.waiting');
+    await long.advance(1);
+    expect(long.value).toBe('stopping.asking.commanding');
+    rig.check();
+  });
+
+  test('LIF-48: without a command a signal that was handled is waited for, and named', async () => {
+    const rig = await signalled();
+    await rig.advance(500);
+    await rig.ok('command', { ran: false });
+    expect(rig.value).toBe('stopping.asking.patient');
+    await rig.exit(EXIT_HALT);
+    await rig.ok('teardown');
+    expect(rig.context).toMatchObject({ forced: false, asked: 'signal' });
+    const failing = await signalled();
+    await failing.advance(500);
+    await failing.fail('command');
+    expect(failing.value).toBe('stopping.asking.patient');
+    rig.check();
+  });
+
+  test.each([['is none'], ['cannot be run']])(
+    'LIF-48: force is next where PID 1 handles no signal and there %s',
+    async why => {
+      const rig = await runningRig();
+      await rig.send(STOP);
+      await rig.ok('signal', { sent: false, signal: 'SIGPWR', command: true });
+      if (why === 'is none') await rig.ok('command', { ran: false });
+      else await rig.fail('command');
+      expect(rig.value).toBe('stopping.killing.sending');
+      rig.check();
+    },
+  );
+
+  test('LIF-48: the time-out covers the command', async () => {
+    const rig = await runningRig();
+    await rig.send(STOP);
+    await rig.ok('signal', { sent: false, signal: 'SIGPWR', command: true });
+    await rig.advance(1000);
     expect(rig.value).toBe('stopping.killing.sending');
     rig.check();
   });

@@ -5,9 +5,10 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import process from 'node:process';
 import { afterEach, describe, expect, test } from 'vitest';
-import { ENTRY, PROGRAM } from '#src/syscalls/abi/launch.js';
+import { ARENA, ENTRY, PROGRAM } from '#src/syscalls/abi/launch.js';
 import { SYSCALLS } from '#src/syscalls/abi/numbers.js';
 import { Arena } from '#src/syscalls/arena.js';
+import { JOINER } from '#src/syscalls/launcher/joiner.js';
 import { launcher, STUB } from '#src/syscalls/launcher/stub.js';
 import { ARCH, NR, syscall } from '#src/syscalls/libc.js';
 import { CLD, call, killLeftovers, launch, pipe, program, readAll, reap } from './stub/child.ts';
@@ -62,6 +63,27 @@ describe.each(ARCHITECTURES)('listing for %s', arch => {
     };
     const constants = [...listing(arch).matchAll(/^\s*\.equ\s+([A-Z]+)_(\w+), (-?\d+)$/gm)];
     expect(constants).toHaveLength(listing(arch).split('.equ').length - 1);
+    for (const [line, table = '', name = '', value] of constants) {
+      expect(tables[table]?.[name], line.trim()).toBe(Number(value));
+    }
+  });
+});
+
+describe.each(ARCHITECTURES)('the joiner for %s', arch => {
+  test('assembles to exactly the bytes in joiner.ts, after those of the stub', () => {
+    const bytes = Buffer.concat([STUB[arch], JOINER[arch]]);
+    expect(Buffer.from(assemble(arch, {}, 'joiner')).toString('hex')).toBe(bytes.toString('hex'));
+  });
+
+  test('has the numbers and offsets of the abi tables', () => {
+    const tables: Record<string, Readonly<Record<string, number>>> = {
+      SYS: SYSCALLS[arch],
+      ARENA,
+      PROT: { READ_WRITE: 3 },
+      MAP: { SHARED_FIXED: 0x11 },
+    };
+    const constants = [...listing(arch, 'joiner').matchAll(/^\s*\.equ\s+([A-Z]+)_(\w+), (\w+)$/gm)];
+    expect(constants).toHaveLength(listing(arch, 'joiner').split('.equ').length - 1);
     for (const [line, table = '', name = '', value] of constants) {
       expect(tables[table]?.[name], line.trim()).toBe(Number(value));
     }
@@ -253,6 +275,24 @@ describe(`in a child of this process (${ARCH})`, () => {
     expect(table.current).toBe(bad);
     expect(table.result(bad)).toBe(-EBADF);
     expect(table.result(never)).toBe(UNTOUCHED);
+  });
+
+  test('clone3 as an entry: the parent goes on at next, the child at onError; both have a program', () => {
+    const arena = Arena.map(8192);
+    const [read, write] = pipe();
+    const made = program(arena);
+    const args = arena.alloc(88);
+    arena.setU64(args + 32, SIGCHLD);
+    const text = (word: string) => [write, arena.cstring(word), word.length] as const;
+    const child = made.program.detached(NR.write, text('child '));
+    made.program.setNext(child, made.program.detached(NR.exit_group, [0]));
+    made.program.add(NR.clone3, [args, 88], { min: 1, tolerated: errnos(0), onError: child });
+    made.program.add(NR.wait4, [-1, 0, 0, 0]);
+    made.program.add(NR.write, text('parent'));
+    expect(reap(launch(arena, made))).toEqual(OK);
+    closeSync(write);
+    expect(readAll(arena, read).toString()).toBe('child parent');
+    closeSync(read);
   });
 
   test('a read that must not meet the end of file (min 1) ends the child there', () => {

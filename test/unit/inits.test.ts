@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { detectInit, INIT_NAMES, INIT_PROFILES, initOfScript, signsOf } from '#src/spec/inits.js';
+import { detectInit, INIT_NAMES, INIT_PROFILES, initOfScript, isDeafTo, signsOf } from '#src/spec/inits.js';
 import { signalName } from '#src/spec/signals.js';
 
 describe('LIF-24: inits by what PID 1 runs', () => {
@@ -62,16 +62,17 @@ describe('LIF-24: inits by what PID 1 runs', () => {
       name,
       signalName(INIT_PROFILES[name].halt),
       signalName(INIT_PROFILES[name].reboot),
+      (['halt', 'reboot'] as const).filter(purpose => isDeafTo(name, purpose)).join(),
     ]);
     expect(named).toEqual([
-      ['systemd', 'SIGRTMIN+3', 'SIGINT'],
-      ['sysvinit', 'SIGPWR', 'SIGINT'],
-      ['openrc', 'SIGPWR', 'SIGINT'],
-      ['busybox', 'SIGUSR1', 'SIGTERM'],
-      ['runit', 'SIGPWR', 'SIGINT'],
-      ['finit', 'SIGUSR2', 'SIGTERM'],
-      ['s6', 'SIGTERM', 'SIGTERM'],
-      ['unknown', 'SIGPWR', 'SIGINT'],
+      ['systemd', 'SIGRTMIN+3', 'SIGINT', ''],
+      ['sysvinit', 'SIGPWR', 'SIGINT', 'halt'],
+      ['openrc', 'SIGPWR', 'SIGINT', 'halt'],
+      ['busybox', 'SIGUSR1', 'SIGTERM', ''],
+      ['runit', 'SIGPWR', 'SIGINT', 'reboot'],
+      ['finit', 'SIGUSR2', 'SIGTERM', ''],
+      ['s6', 'SIGTERM', 'SIGTERM', ''],
+      ['unknown', 'SIGPWR', 'SIGINT', ''],
     ]);
   });
 });

@@ -58,7 +58,7 @@ describe('defaults', () => {
       capabilities: { keep: [], drop: [] },
       security: { seccomp: 'default', apparmor: 'auto', nesting: false },
       oomScoreAdj: 0,
-      signals: { halt: null, reboot: null, profile: 'auto' },
+      signals: { halt: null, reboot: null, stop: 'SIGKILL', fallback: 'command', profile: 'auto' },
       restart: {
         policy: 'no',
         backoff: { initial: 100, factor: 2, max: 60_000, jitter: 0.1, resetAfter: 10_000 },

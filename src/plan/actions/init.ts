@@ -1,4 +1,5 @@
 /** Done by the container's first process before its exec: no stack, no libc, raw system calls only. */
+import type { RlimitName } from '../../spec/rlimits.js';
 import type { Register, Text } from './register.js';
 
 export type InitAction =
@@ -36,9 +37,24 @@ export type InitAction =
   | { readonly op: 'default_signals'; readonly signals: readonly string[] }
   | { readonly op: 'unblock_signals' }
   | { readonly op: 'close_on_exec'; readonly from: number }
+  | { readonly op: 'close_from'; readonly from: number }
+  /** Of the process that calls it; null is unlimited. */
+  | {
+      readonly op: 'limits';
+      readonly limits: Readonly<Partial<Record<RlimitName, readonly [number | null, number | null]>>>;
+    }
+  /** Enters namespaces of a process: its pid namespace is that of the children made from then on. */
+  | { readonly op: 'setns'; readonly fd: Register; readonly namespaces: readonly string[] }
+  /** Goes on as a child, whose parent is our parent; the process that calls it ends. `child` counts from 0. */
+  | { readonly op: 'fork'; readonly child: number; readonly cgroup: Register | null }
+  | { readonly op: 'user'; readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
+  /** Nobody inside may look into this process. */
+  | { readonly op: 'undumpable' }
   | {
       readonly op: 'execve';
       readonly path: Text;
+      /** Tried in turn when there is no program at `path`. */
+      readonly others?: readonly string[];
       readonly argv: readonly Text[];
       readonly env: readonly Variable[];
     };
@@ -50,5 +66,6 @@ export type Variable = string | { readonly name: string; readonly from: Register
 export function usedDescriptors(action: InitAction): Register[] {
   if (action.op === 'move_mount') return [action.mount];
   if ('fd' in action) return [action.fd];
+  if (action.op === 'fork') return action.cgroup === null ? [] : [action.cgroup];
   return [];
 }

@@ -4,7 +4,10 @@ export const CLONE = {
   CLONE_FS: 0x200,
   CLONE_FILES: 0x400,
   CLONE_PIDFD: 0x1000,
+  CLONE_VFORK: 0x4000,
+  CLONE_PARENT: 0x8000,
   CLONE_NEWNS: 0x20000,
+  CLONE_PARENT_SETTID: 0x100000,
   CLONE_NEWCGROUP: 0x2000000,
   CLONE_NEWUTS: 0x4000000,
   CLONE_NEWIPC: 0x8000000,
@@ -93,7 +96,7 @@ export const S_IFCHR = 0o020000;
 export const S_IFLNK = 0o120000;
 
 export const P_PIDFD = 3;
-export const WAIT = { WNOHANG: 1, WEXITED: 4, __WALL: 0x40000000 } as const;
+export const WAIT = { WNOHANG: 1, WEXITED: 4, WNOWAIT: 0x01000000, __WALL: 0x40000000 } as const;
 /** si_code of SIGCHLD (asm-generic/siginfo.h). */
 export const CLD = { exited: 1, killed: 2, dumped: 3 } as const;
 

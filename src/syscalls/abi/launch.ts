@@ -12,7 +12,7 @@
  *             : the system call nr(a0 … a5), then `stamp` = clock_gettime(CLOCK_MONOTONIC)
  *     entry.result = result
  *     if result < entry.min (signed):
- *         e = -result; if 1 ≤ e < 128 and bit e of tolerated[e / 64] is set: go to entry.onError
+ *         e = -result; if 0 ≤ e < 128 and bit e of tolerated[e / 64] is set: go to entry.onError
  *         otherwise: program.failed = entry; exit_group(FAILED_EXIT)
  *     else: if entry.dest: *entry.dest = result; go to entry.next
  *     an entry address of 0: exit_group(0)
@@ -20,6 +20,9 @@
  * A store to `entry.next` by the parent while the child waits in a system call of that entry takes effect: the
  * child reads next, onError, dest and min only after the call has returned. The stub touches no stack in the
  * child, calls no library and needs no relocation.
+ *
+ * A result of 0 where `min` is 1 counts as e = 0. So clone3 itself can be an entry: the parent goes on at `next`, and the
+ * child, if bit 0 is tolerated, at `onError`.
  */
 export const PROGRAM = {
   cloneArgs: 0,
@@ -54,3 +57,17 @@ export const PSEUDO = { immediate: -1, loadI32: -2, loadI64: -3 } as const;
 
 /** Exit status of a child whose program failed before exec. */
 export const FAILED_EXIT = 125;
+
+/**
+ * The start of memory that is shared with the joiner (launcher/joiner.*.s), a program of its own that maps it by the
+ * descriptor `fd` where we have it.
+ */
+export const ARENA = {
+  fd: 4,
+  address: 0,
+  length: 8,
+  headerSize: 16,
+  /** Process ids, as we see them, of the two processes that it becomes in turn: written by the kernel at their birth. */
+  pids: 16,
+  program: 32,
+} as const;

@@ -3,18 +3,21 @@
  * its first gate before it is known what it will run; batches of entries are written later and entered through the
  * gate, with the descriptors they need sent along.
  */
-import { CLONE } from '../abi/constants.js';
-import { ENTRY, PROGRAM, PSEUDO } from '../abi/launch.js';
+import { CLONE, PR } from '../abi/constants.js';
+import { ARENA, ENTRY, PROGRAM, PSEUDO } from '../abi/launch.js';
 import type { Arena } from '../arena.js';
 import { NR, syscall, type Word } from '../libc.js';
 import { MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, rightsSpace } from '../socket.js';
 import { launcher } from './stub.js';
 
-/** One entry to be written. `dest` names the argument of a later entry of the same batch that takes the result. */
+/** Where a result goes: an argument of a later entry of the same batch, or 64 bits at an address. */
+export type Destination = { readonly entry: number; readonly argument: number } | { readonly address: number };
+
+/** One entry to be written. */
 export interface Entry {
   readonly nr: number;
   readonly args: readonly Word[];
-  readonly dest?: { readonly entry: number; readonly argument: number };
+  readonly dest?: Destination;
   /** Tolerated errnos, and the index of the entry to go on with. */
   readonly tolerated?: { readonly errnos: readonly number[]; readonly next: number };
   /** Smallest result that is not an error; 0 by default. */
@@ -28,6 +31,8 @@ export const SYNC_FD = 3;
 const MAX_DESCRIPTORS = 64;
 const SIG_SETMASK = 2;
 const CLOSE_RANGE_UNSHARE = 2;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 
 export class Program {
   private readonly header: number;
@@ -67,6 +72,39 @@ export class Program {
     program.readyFrom = first + 3 * ENTRY.size;
     arena.setU64(header + PROGRAM.first, first);
     return program;
+  }
+
+  /**
+   * What the joiner walks, in memory that it shares with us: it lets go of that memory's descriptor, becomes unreadable
+   * to anybody but the host's root, and parks at a gate. Its end of the gate is `SYNC_FD`.
+   */
+  static joiner(arena: Arena): Program {
+    arena.reset();
+    arena.alloc(ARENA.program);
+    arena.setU64(arena.address + ARENA.address, arena.address);
+    arena.setU64(arena.address + ARENA.length, arena.size);
+    const header = arena.alloc(PROGRAM.size);
+    arena.alloc(8);
+    const program = new Program(arena, header, 0);
+    const first = program.write([
+      { nr: NR.fcntl, args: [SYNC_FD, F_SETFD, FD_CLOEXEC] },
+      { nr: NR.close, args: [ARENA.fd] },
+      { nr: NR.prctl, args: [PR.PR_SET_DUMPABLE, 0] },
+      program.gateEntry(),
+    ]);
+    program.gate = first + 3 * ENTRY.size;
+    arena.setU64(header + PROGRAM.first, first);
+    return program;
+  }
+
+  /** The program of a joiner, as another thread wrote it: to read what became of it. */
+  static ofJoiner(arena: Arena): Program {
+    return new Program(arena, arena.address + ARENA.program, 0);
+  }
+
+  /** Process id of the n-th process that the joiner became; 0 while it has not. */
+  pidOf(index: number): number {
+    return this.memory.getI32(this.memory.address + ARENA.pids + 8 * index);
   }
 
   /** A program without gates: the child goes through what `write` makes at once, and ends unless the last is an exec. */
@@ -153,6 +191,12 @@ export class Program {
     return failed === 0 ? undefined : (failed - first) / ENTRY.size;
   }
 
+  /** The errno of the entry that ended the child, or undefined. */
+  get failure(): number | undefined {
+    const failed = this.memory.getI64(this.header + PROGRAM.failed);
+    return failed === 0 ? undefined : -this.memory.getI64(failed + ENTRY.result);
+  }
+
   /** CLOCK_MONOTONIC of the child's first instruction, in ns; 0 before it. */
   get started(): number {
     return this.timespec(this.header + PROGRAM.started);
@@ -198,7 +242,9 @@ export class Program {
       if (entry.dest !== undefined) {
         arena.setU64(
           address + ENTRY.dest,
-          first + entry.dest.entry * ENTRY.size + ENTRY.args + 8 * entry.dest.argument,
+          'address' in entry.dest
+            ? entry.dest.address
+            : first + entry.dest.entry * ENTRY.size + ENTRY.args + 8 * entry.dest.argument,
         );
       }
       if (index + 1 < entries.length) arena.setU64(address + ENTRY.next, address + ENTRY.size);

@@ -107,10 +107,9 @@ advance:
         b       walk
 
 refused:
-        neg     x9, x0                          // e
-        sub     x10, x9, #1
-        cmp     x10, #127
-        b.hs    fail                            // unsigned: also e <= 0, a result below min that is no errno
+        neg     x9, x0                          // e; 0 where a result of 0 is below min
+        cmp     x9, #128
+        b.hs    fail                            // unsigned: also e < 0, a result below min that is no errno
         lsr     x10, x9, #6                     // which of the two words
         add     x11, x20, #ENTRY_tolerated
         ldr     x10, [x11, x10, lsl #3]

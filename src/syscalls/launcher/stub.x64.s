@@ -113,10 +113,9 @@ advance:
         jmp     walk
 
 refused:
-        neg     rax                             # e
-        lea     rcx, [rax - 1]
-        cmp     rcx, 127
-        jae     fail                            # unsigned: also e <= 0, a result below min that is no errno
+        neg     rax                             # e; 0 where a result of 0 is below min
+        cmp     rax, 128
+        jae     fail                            # unsigned: also e < 0, a result below min that is no errno
         bt      [r12 + ENTRY_tolerated], rax    # bt on memory indexes past its first word by itself
         jnc     fail
         mov     r12, [r12 + ENTRY_onError]

@@ -6,6 +6,7 @@ import { CHILD_ACTIONS } from './child-actions.js';
 import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
 import { IMAGE_ACTIONS } from './image/actions.js';
+import { JOIN_ACTIONS } from './join-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
 import { ETC_ACTIONS } from './rootfs/etc.js';
@@ -23,6 +24,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...ETC_ACTIONS,
   ...CGROUP_ACTIONS,
   ...LIVE_ACTIONS,
+  ...JOIN_ACTIONS,
   ...SCOPE_ACTIONS,
 };
 

@@ -24,6 +24,13 @@ interface Sent {
   readonly final: boolean;
 }
 
+/** A batch that has not been answered: the ids of its steps, and where they are in the child's memory. */
+export interface Awaited {
+  readonly first: number;
+  readonly bounds: readonly number[];
+  readonly steps: readonly string[];
+}
+
 export interface Answer {
   readonly records: StepRecord[];
   readonly failure?: { readonly step: InitStep; readonly error: unknown };
@@ -40,6 +47,11 @@ export class InitBatches {
 
   get waiting(): boolean {
     return this.sent.length > 0;
+  }
+
+  get awaited(): Awaited | undefined {
+    const [oldest] = this.sent;
+    return oldest && { first: oldest.first, bounds: oldest.bounds, steps: oldest.steps.map(({ id }) => id) };
   }
 
   /** Writes a batch and opens its gate. A child that has died meanwhile is found out by its answer. */

@@ -3,8 +3,9 @@ import type { InitAction, InitStep, Text } from '../../plan/step.js';
 import { usedDescriptors } from '../../plan/step.js';
 import { CAPABILITIES } from '../../spec/capabilities.js';
 import { ERRNO } from '../../spec/errno.js';
+import { RLIMIT_NAMES } from '../../spec/rlimits.js';
 import { CLONE, flagsOf, IOCTL, MS, O, PR, UMOUNT } from '../../syscalls/abi/constants.js';
-import { PSEUDO } from '../../syscalls/abi/launch.js';
+import { ARENA, PSEUDO } from '../../syscalls/abi/launch.js';
 import type { Arena } from '../../syscalls/arena.js';
 import { type Entry, faultEntry } from '../../syscalls/launcher/program.js';
 import { NR } from '../../syscalls/libc.js';
@@ -24,6 +25,8 @@ const SECCOMP_SET_MODE_FILTER = 1;
  * that sandbox code in their own memory; a payload can still ask for it, and one without a filter does not have it either.
  */
 const SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4;
+/** Errnos of execve(2) after which the next directory of PATH is tried, as execvp(3) does. */
+const NOT_THERE = [ERRNO.ENOENT, ERRNO.ENOTDIR, ERRNO.EACCES];
 /** Bytes of struct sock_filter. */
 const FILTER_INSTRUCTION = 8;
 
@@ -35,7 +38,8 @@ export interface Batch {
   readonly bounds: readonly number[];
 }
 
-type Draft = Omit<Entry, 'tolerated'>;
+/** `tolerated.next` counts from the action's first entry; what the step tolerates leads to the next step. */
+type Draft = Entry;
 
 /**
  * @param slot address where the i-th sent descriptor will be in the child's memory.
@@ -66,11 +70,15 @@ export function encodeBatch(
     const first = bounds[index] ?? 0;
     const next = bounds[index + 1] ?? 0;
     const errnos = (steps[index]?.tolerate ?? []).map(({ errno }) => ERRNO[errno]);
-    return draft.map(entry => ({
-      ...entry,
-      ...(entry.dest === undefined ? {} : { dest: { entry: first + entry.dest.entry, argument: entry.dest.argument } }),
-      ...(errnos.length === 0 ? {} : { tolerated: { errnos, next } }),
-    }));
+    return draft.map(entry => {
+      const { dest, tolerated } = entry;
+      return {
+        ...entry,
+        ...(dest !== undefined && 'entry' in dest ? { dest: { ...dest, entry: first + dest.entry } } : {}),
+        ...(tolerated !== undefined ? { tolerated: { ...tolerated, next: first + tolerated.next } } : {}),
+        ...(tolerated === undefined && errnos.length > 0 ? { tolerated: { errnos, next } } : {}),
+      };
+    });
   });
   return { entries, descriptors, bounds };
 }
@@ -168,23 +176,80 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       return [{ nr: NR.rt_sigprocmask, args: [SIG_SETMASK, arena.alloc(8), 0, 8] }];
     case 'close_on_exec':
       return [{ nr: NR.close_range, args: [action.from, 0xffffffff, CLOSE_RANGE_CLOEXEC] }];
-    case 'execve':
-      return [
-        {
-          nr: NR.execve,
-          args: [
-            text(textOf(action.path)),
-            pointers(arena, action.argv.map(textOf)),
-            pointers(
-              arena,
-              action.env.map(variable =>
-                typeof variable === 'string' ? variable : `${variable.name}=${textOf(variable)}`,
-              ),
-            ),
-          ],
-        },
-      ];
+    case 'close_from':
+      return [{ nr: NR.close_range, args: [action.from, 0xffffffff, 0] }];
+    case 'limits':
+      return limitEntries(arena, action.limits);
+    case 'setns':
+      return [load(action.fd, 0), { nr: NR.setns, args: [0, flagsOf(CLONE, action.namespaces)] }];
+    case 'fork':
+      return forkEntries(arena, action.child, action.cgroup === null ? null : load(action.cgroup, 0));
+    case 'user':
+      return userEntries(arena, action);
+    case 'undumpable':
+      return [{ nr: NR.prctl, args: [PR.PR_SET_DUMPABLE, 0] }];
+    case 'execve': {
+      const argv = pointers(arena, action.argv.map(textOf));
+      const env = pointers(
+        arena,
+        action.env.map(variable => (typeof variable === 'string' ? variable : `${variable.name}=${textOf(variable)}`)),
+      );
+      const paths = [textOf(action.path), ...(action.others ?? [])];
+      return paths.map((path, index) => ({
+        nr: NR.execve,
+        args: [text(path), argv, env],
+        ...(index + 1 < paths.length ? { tolerated: { errnos: NOT_THERE, next: index + 1 } } : {}),
+      }));
+    }
   }
+}
+
+const CLONE_ARGS = { parentTid: 24, cgroup: 80, size: 88 } as const;
+
+/**
+ * clone3(2), whose parent is the grandparent: so we reap it ourselves. The caller ends, and the child, in which the call
+ * returns 0, goes on after that. The kernel writes its id where the memory begins before it runs.
+ */
+function forkEntries(arena: Arena, child: number, cgroup: Draft | null): Draft[] {
+  const args = arena.alloc(CLONE_ARGS.size);
+  const into = cgroup === null ? 0 : CLONE.CLONE_INTO_CGROUP;
+  arena.setU64(args, CLONE.CLONE_PARENT + CLONE.CLONE_PARENT_SETTID + into);
+  arena.setU64(args + CLONE_ARGS.parentTid, arena.address + ARENA.pids + 8 * child);
+  const loads = cgroup === null ? [] : [{ ...cgroup, dest: { address: args + CLONE_ARGS.cgroup } }];
+  return [
+    ...loads,
+    {
+      nr: NR.clone3,
+      args: [args, CLONE_ARGS.size],
+      min: 1,
+      tolerated: { errnos: [0], next: loads.length + 2 },
+    },
+    { nr: NR.exit_group, args: [0] },
+  ];
+}
+
+function limitEntries(arena: Arena, limits: Extract<InitAction, { op: 'limits' }>['limits']): Draft[] {
+  return Object.entries(limits).map(([name, [soft, hard]]) => {
+    const limit = arena.alloc(16);
+    arena.setU64(limit, soft ?? -1n);
+    arena.setU64(limit + 8, hard ?? -1n);
+    return { nr: NR.prlimit64, args: [0, (RLIMIT_NAMES as readonly string[]).indexOf(name), limit, 0] };
+  });
+}
+
+function userEntries(
+  arena: Arena,
+  { uid, gid, groups }: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] },
+): Draft[] {
+  const list = arena.alloc(4 * groups.length);
+  groups.forEach((group, index) => {
+    arena.setU32(list + 4 * index, group);
+  });
+  return [
+    { nr: NR.setgroups, args: [groups.length, list] },
+    { nr: NR.setresgid, args: [gid, gid, gid] },
+    { nr: NR.setresuid, args: [uid, uid, uid] },
+  ];
 }
 
 /** struct ifreq (netdevice(7)) asking for an interface that is up. */

@@ -29,7 +29,8 @@ export { FAILED_EXIT, PSEUDO };
 export const UNTOUCHED = -4_242_424_242;
 
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
-export const ANY_ERRNO = [ALL_BITS, ALL_BITS] as const;
+/** All but 0, which is no errno: it stands for a result of 0 below min. */
+export const ANY_ERRNO = [ALL_BITS - 1n, ALL_BITS] as const;
 
 /** The two words of `tolerated` for these errnos. */
 export function errnos(...numbers: number[]): readonly [bigint, bigint] {

@@ -47,17 +47,23 @@ function inScratchDirectory<T>(work: (directory: string) => T): T {
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
-const listingPath = (arch: Arch) => path(`../../../src/syscalls/launcher/stub.${arch}.s`);
+export type Listing = 'stub' | 'joiner';
 
-export const listing = (arch: Arch) => readFileSync(listingPath(arch), 'utf8');
+const LISTINGS = path('../../../src/syscalls/launcher');
 
-/** The machine code of the stub's listing, with other values for some of its symbols. */
-export function assemble(arch: Arch, symbols: Readonly<Record<string, number>> = {}): Uint8Array {
+export const listing = (arch: Arch, name: Listing = 'stub') => readFileSync(`${LISTINGS}/${name}.${arch}.s`, 'utf8');
+
+/** The machine code of a listing, with other values for some of its symbols. The joiner's begins with the stub's. */
+export function assemble(
+  arch: Arch,
+  symbols: Readonly<Record<string, number>> = {},
+  name: Listing = 'stub',
+): Uint8Array {
   return inScratchDirectory(directory => {
     const object = join(directory, 'stub.o');
     const code = join(directory, 'stub.bin');
     const defined = Object.entries(symbols).flatMap(([name, value]) => ['--defsym', `${name}=${value}`]);
-    binutils(arch, 'as', [...defined, '-o', object, listingPath(arch)]);
+    binutils(arch, 'as', [...defined, '-I', LISTINGS, '-o', object, `${LISTINGS}/${name}.${arch}.s`]);
     binutils(arch, 'objcopy', ['-O', 'binary', '-j', '.text', object, code]);
     return Uint8Array.from(readFileSync(code));
   });

@@ -1,0 +1,94 @@
+/** Executors of joining a running container. */
+import type { JoinAction } from '../../plan/actions/join.js';
+import { CaissonError } from '../../spec/errors.js';
+import { AT, O } from '../../syscalls/abi/constants.js';
+import { close, openat, readFile } from '../../syscalls/fs.js';
+import { endProcess } from '../../syscalls/launcher/join.js';
+import { SyscallError } from '../../syscalls/libc.js';
+import { openPidfd, poll, reap } from '../../syscalls/process.js';
+import type { StepContext } from '../context.js';
+import type { Executors } from './executors.js';
+
+/** It only clones itself: what comes after that is not waited for here. */
+const FOLLOW_TIMEOUT_MS = 10_000;
+const CHILDREN = 2;
+
+/** The v2 cgroup of a process, as a path in the hierarchy. */
+function cgroupOf(pid: number): string | undefined {
+  try {
+    return /^0::(.*)$/m.exec(readFile(`/proc/${pid}/cgroup`))?.[1];
+  } catch (error) {
+    if (error instanceof SyscallError && ['ENOENT', 'ESRCH'].includes(error.errno)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Where PID 1 is: an init that manages cgroups has left the payload's own, which as a rule may hold no processes beside
+ * groups. The name is the payload's, but it is in a file system that has no symlinks, and `..` is no name of a cgroup.
+ */
+function payloadCgroup(payload: string, pid: number): string {
+  const path = cgroupOf(pid) ?? '';
+  const parts = payload.split('/');
+  // Its mount point is not part of the path that the kernel tells.
+  for (let from = 1; from < parts.length; from++) {
+    const below = `/${parts.slice(from).join('/')}`;
+    if (path === below) return payload;
+    if (path.startsWith(`${below}/`)) return `${payload}${path.slice(below.length)}`;
+  }
+  return payload;
+}
+
+/** Kills and reaps what is left of the joiner, in the order of its births: a dead one has no more children. */
+function kill(pidfd: string, context: StepContext): void {
+  let alive = false;
+  if (context.has(pidfd)) {
+    alive = !endProcess(context.get(pidfd));
+    context.clear(pidfd);
+  }
+  const { program } = context.program;
+  for (let child = 0; child < CHILDREN; child++) {
+    const pid = program.pidOf(child);
+    if (pid === 0) continue;
+    try {
+      if (!endProcess(openPidfd(pid))) alive = true;
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errno === 'ESRCH')) throw error;
+    }
+  }
+  if (alive) throw new CaissonError('UNKILLABLE', 'what was to join the container is still alive after SIGKILL');
+}
+
+export const JOIN_ACTIONS: Executors<JoinAction> = {
+  'join.cgroup': (action, context) => {
+    const path = payloadCgroup(action.payload, context.get(action.pid));
+    context.set(
+      action.save,
+      action.procs
+        ? openat(AT.AT_FDCWD, `${path}/cgroup.procs`, O.O_WRONLY)
+        : openat(AT.AT_FDCWD, path, O.O_RDONLY | O.O_DIRECTORY),
+    );
+  },
+  'join.launch': (action, context) => {
+    const sync = context.get(action.sync);
+    const { pid, pidfd } = context.launchJoiner(sync);
+    context.set(action.save.pid, pid);
+    context.set(action.save.pidfd, pidfd);
+    context.clear(action.sync);
+    close(sync);
+  },
+  'join.follow': (action, context) => {
+    const pidfd = context.get(action.pidfd);
+    poll([pidfd], FOLLOW_TIMEOUT_MS);
+    if (reap(pidfd) === undefined)
+      throw new CaissonError('TIMEOUT', `the joiner has not cloned itself within ${FOLLOW_TIMEOUT_MS} ms`);
+    context.clear(action.pidfd);
+    close(pidfd);
+    const { program } = context.program;
+    const pid = program.pidOf(0);
+    if (pid !== 0) context.set(action.save, openPidfd(pid));
+    else if (program.failure === undefined)
+      throw new CaissonError('CHILD_DIED', 'the joiner was killed before it cloned itself');
+  },
+  'join.kill': (action, context) => kill(action.pidfd, context),
+};
