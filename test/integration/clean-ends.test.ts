@@ -1,13 +1,13 @@
 /** LIF-48: every init stops and reboots clean, by its signals or by its own commands, and never by force. */
 import type { Container } from 'caisson';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { IMAGE_TIMEOUT_MS, type ImageName, image } from '../lib/images.ts';
+import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { booted } from '../lib/inside.ts';
 import { type Spec, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
 
 const rig = useRig();
-const trees = new Map<ImageName, string>();
+const trees = new Map<string, string>();
 /** An init that does not end by itself would be killed after this. */
 const LIMIT_MS = slow(60_000);
 

@@ -33,7 +33,7 @@ const NAMES = new Map<number, string>([
 
 /** `name(arg, …)`, where arguments are numbers: `-> entry.argument` when the result goes into a later entry. */
 function show({ nr, args, dest }: Entry): string {
-  const goes = dest === undefined ? '' : ` -> ${dest.entry}.${dest.argument}`;
+  const goes = dest === undefined ? '' : ` -> ${'address' in dest ? dest.address : `${dest.entry}.${dest.argument}`}`;
   return `${NAMES.get(nr) ?? nr}(${args.join(', ')})${goes}`;
 }
 
@@ -107,6 +107,41 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     expect(one({ op: 'pivot_root', newRoot: '.', putOld: '.' }).map(entry => shown(entry, 0, 1))).toEqual([
       'pivot_root(".", ".")',
     ]);
+  },
+  close_from: () => {
+    expect(one({ op: 'close_from', from: 4 }).map(show)).toEqual(['close_range(4, 4294967295, 0)']);
+  },
+  limits: () => {
+    const entries = one({ op: 'limits', limits: { nofile: [1024, null] } });
+    const limit = Number(entries[0]?.args[2]);
+    expect(entries.map(show)).toEqual([`prlimit64(0, 7, ${limit}, 0)`]);
+    expect([arena.getI64(limit), arena.getI64(limit + 8)]).toEqual([1024, -1]);
+  },
+  setns: () => {
+    expect(one({ op: 'setns', fd: 'fd:p', namespaces: ['CLONE_NEWNS', 'CLONE_NEWPID'] }).map(show)).toEqual([
+      `LOAD_I32(${SLOT}) -> 1.0`,
+      `setns(0, ${0x20020000})`,
+    ]);
+  },
+  fork: () => {
+    const into = one({ op: 'fork', child: 1, cgroup: 'fd:c' });
+    const args = Number(into[1]?.args[0]);
+    expect(into.map(show)).toEqual([`LOAD_I32(${SLOT}) -> ${args + 80}`, `clone3(${args}, 88)`, 'exit_group(0)']);
+    // Our own child, whose number the kernel tells before it runs; born into the cgroup.
+    expect(arena.getI64(args)).toBe(0x2_0010_8000);
+    expect(arena.getI64(args + 24)).toBe(arena.address + 24);
+    // In the child, where the call returns 0, the walk goes on after the parent's end.
+    expect(into[1]).toMatchObject({ min: 1, tolerated: { errnos: [0], next: 3 } });
+    expect(one({ op: 'fork', child: 0, cgroup: null })[0]).toMatchObject({ tolerated: { errnos: [0], next: 2 } });
+  },
+  user: () => {
+    const entries = one({ op: 'user', uid: 33, gid: 44, groups: [5, 6] });
+    const list = Number(entries[0]?.args[1]);
+    expect(entries.map(show)).toEqual([`setgroups(2, ${list})`, 'setresgid(44, 44, 44)', 'setresuid(33, 33, 33)']);
+    expect([arena.getU32(list), arena.getU32(list + 4)]).toEqual([5, 6]);
+  },
+  undumpable: () => {
+    expect(one({ op: 'undumpable' }).map(show)).toEqual(['prctl(4, 0)']);
   },
   mkdir: () => {
     expect(one({ op: 'mkdir', path: '/a', mode: 0o755 }).map(entry => shown(entry, 1))).toEqual([
@@ -297,7 +332,9 @@ describe('a batch', () => {
   test('a result goes into the entry after it, counted from the start of the batch', () => {
     const { entries } = encode(STEPS);
     expect(
-      entries.flatMap(({ dest }, index) => (dest === undefined ? [] : [[index, dest.entry, dest.argument]])),
+      entries.flatMap(({ dest }, index) =>
+        dest === undefined || 'address' in dest ? [] : [[index, dest.entry, dest.argument]],
+      ),
     ).toEqual([
       [0, 1, 0],
       [6, 7, 0],
@@ -361,7 +398,8 @@ describe('real plans', () => {
       expect(bounds).toHaveLength(steps.length + 1);
       expect([...bounds].sort((a, b) => a - b)).toEqual(bounds);
       expect(bounds.at(-1)).toBe(entries.length);
-      for (const { dest } of entries) if (dest !== undefined) expect(dest.entry).toBeLessThan(entries.length);
+      for (const { dest } of entries)
+        if (dest !== undefined && 'entry' in dest) expect(dest.entry).toBeLessThan(entries.length);
       // A message carries at most 64 of ours (launcher/program.ts).
       expect(descriptors.length).toBeLessThanOrEqual(64);
       expect(descriptors).toEqual([...new Set(steps.flatMap(({ action }) => usedDescriptors(action)))]);
