@@ -9,6 +9,7 @@ import { directory, host, init } from './device-step.js';
 import type { HostFacts } from './facts.js';
 import { nestingSteps } from './nesting.js';
 import type { InitStep, PlanNotice, Step } from './step.js';
+import { syslogSteps } from './syslog.js';
 import { terminalSteps } from './terminal.js';
 
 /** Mounts below /dev that belong to nobody but this container. */
@@ -58,6 +59,7 @@ export function deviceSteps(spec: ContainerSpec, facts: HostFacts): { steps: Ste
         gid: owner,
       }),
     ),
+    ...syslogSteps(spec),
     ...terminal.made,
     ...nesting.made,
     init('attach', 'attach /dev', { op: 'move_mount', mount: 'fd:dev', target: '/dev' }),

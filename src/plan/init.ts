@@ -5,7 +5,7 @@ import type { Variable } from './actions/init.js';
 import { initName, initOf } from './detect.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
-import { keptDescriptors } from './kept.js';
+import { KEPT_FROM, keptDescriptors } from './kept.js';
 import { notifyVariable } from './notify.js';
 import { CREDENTIALS, UUID } from './run-host.js';
 import { securitySteps } from './security.js';
@@ -29,9 +29,6 @@ export function networkSteps(): Step[] {
     { id: 'network.lo', phase: 'network', executor: 'init', label: 'lo up', action: { op: 'link.up', name: 'lo' } },
   ];
 }
-
-/** A child copies our descriptor table up to its gate, so the gate should have a low number (launcher/program.ts). */
-const KEPT_DESCRIPTORS_FROM = 512;
 
 /** Which distribution the host is (HST-17). */
 function hostVariables(spec: ContainerSpec, facts: HostFacts): string[] {
@@ -150,7 +147,7 @@ export function runningSteps(
     phase: 'running',
     executor: 'host',
     label: 'give what we keep high numbers: the low ones are for launches',
-    action: { op: 'raise', registers: keptDescriptors(spec), from: KEPT_DESCRIPTORS_FROM },
+    action: { op: 'raise', registers: keptDescriptors(spec), from: KEPT_FROM },
     tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],
   });
   steps.push({

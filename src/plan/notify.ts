@@ -15,7 +15,17 @@ export function notifySocket(directory: Register, owner: number): HostStep {
     executor: 'host',
     label: `socket ${NOTIFY_PATH}`,
     // For its owner only: whoever is not PID 1 is not heard anyway.
-    action: { op: 'notify.bind', dir: directory, name: 'notify', mode: 0o600, uid: owner, gid: owner, save: NOTIFY },
+    action: {
+      op: 'datagram.bind',
+      dir: directory,
+      name: 'notify',
+      mode: 0o600,
+      uid: owner,
+      gid: owner,
+      // BARRIER=1 comes with one.
+      descriptors: 'taken',
+      save: NOTIFY,
+    },
   };
 }
 

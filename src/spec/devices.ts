@@ -55,6 +55,9 @@ export const DEVICE_LINKS: readonly { readonly path: string; readonly target: st
   { path: 'ptmx', target: 'pts/ptmx' },
 ];
 
+/** Where programs log: a link to the socket of journald, which is how journald knows it, or a socket (ENV-27). */
+export const DEVICE_LOG = { path: 'log', journal: '/run/systemd/journal/dev-log', mode: 0o666 } as const;
+
 /** The device policy: default deny, then these rows. */
 export function deviceRules(mknod: 'any' | 'table'): DeviceRule[] {
   const nodes = DEVICE_NODES.map(

@@ -13,6 +13,7 @@ export interface ContainerEvents {
   phase: (event: EventOf<'phase'>) => void;
   notify: (event: EventOf<'notify'>) => void;
   ready: (event: EventOf<'ready'>) => void;
+  syslog: (event: EventOf<'syslog'>) => void;
 }
 
 export class Announcer {
@@ -42,6 +43,7 @@ export class Announcer {
     if (event.type === 'phase') this.emitter?.emit('phase', event);
     if (event.type === 'notify') this.emitter?.emit('notify', event);
     if (event.type === 'ready') this.emitter?.emit('ready', event);
+    if (event.type === 'syslog') this.emitter?.emit('syslog', event);
   }
 
   moved(move: MovedEvent): void {

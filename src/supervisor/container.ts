@@ -22,6 +22,7 @@ import { Readiness, type StartOptions } from './readiness.js';
 import { reportOf, type StartReport } from './report.js';
 import { type EndOfLife, endedEarly, type RebootOptions, type StopOptions } from './requests.js';
 import { type PendingRestart, Restarter } from './restarter.js';
+import { Syslog, type SyslogMessage } from './syslog.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 import { type ContainerUpdate, Updates } from './update.js';
 
@@ -44,6 +45,7 @@ export class Container {
   private readonly lifecycle: Lifecycle;
   private readonly announcer: Announcer;
   private readonly readiness: Readiness;
+  private readonly log: Syslog;
   private readonly life: LifeKeeper;
   private readonly updates: Updates;
   /** Of the last life as an earlier supervisor has written it down; until this one starts it. */
@@ -62,7 +64,10 @@ export class Container {
     });
     this.console = new Console(parts.spec.console.ring);
     this.readiness = new Readiness(body => this.announcer.publish(body));
-    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, this.readiness, {
+    this.log = new Syslog(({ time: _time, ...message }, untold) =>
+      this.announcer.publish({ type: 'syslog', ...message, untold }),
+    );
+    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, this.readiness, this.log, {
       phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
       notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
       exit: exit => this.lifecycle.exited(exit),
@@ -119,6 +124,14 @@ export class Container {
   /** What PID 1 has told its manager in this life: the last value of each field, and the last STATUS. */
   get notify(): NotifyState {
     return this.readiness.state;
+  }
+
+  /**
+   * The last messages that programs inside have sent to /dev/log, oldest first (syslog(3)); of this life, and of those
+   * before it under this supervisor. None, while a syslogd or journald of the container takes them.
+   */
+  get syslog(): readonly SyslogMessage[] {
+    return this.log.messages;
   }
 
   /** How the last life ended. */

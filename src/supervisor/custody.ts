@@ -28,12 +28,17 @@ export class Custody {
   /** Takes over a PID 1 found alive. */
   async adopt(pid: number, pidfd: number): Promise<void> {
     this.lifecycle.adopt((await isFrozen(this.parts.spec, this.parts.host.facts)) ? 'frozen' : 'running');
-    this.executor.adopt(pid, pidfd);
     this.announcer.publish({
       type: 'notice',
       code: 'adopted',
       message: `PID 1 (host pid ${pid}) was found alive; its console output until now is lost`,
     });
+    try {
+      await this.executor.adopt(pid, pidfd);
+    } catch (error) {
+      const { message } = asCaissonError(error);
+      this.announcer.publish({ type: 'notice', code: 'syslog-lost', message: `/dev/log is not read: ${message}` });
+    }
   }
 
   /** Removes what an earlier supervisor may have left; what cannot be removed is tried again by the next start. */

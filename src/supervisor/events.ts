@@ -4,6 +4,7 @@ import type { Initiator, LifecycleAction, Reason, StateName } from '../machines/
 import type { PlanNotice, StartPhase } from '../plan/step.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
 import type { NotifyFields } from '../spec/notify.js';
+import type { SyslogMessage } from './syslog.js';
 import type { TreeEventBody } from './tree-events.js';
 
 interface EventBase {
@@ -33,6 +34,7 @@ export type EventBody =
       readonly code:
         | PlanNotice['code']
         | 'adopted'
+        | 'syslog-lost'
         | 'record-set-aside'
         | 'record-not-written'
         | 'cleanup-failed'
@@ -43,6 +45,8 @@ export type EventBody =
     }
   /** PID 1 has told its manager something (LIF-38): the fields of one message. */
   | { readonly type: 'notify'; readonly fields: NotifyFields }
+  /** A program inside has sent a message to /dev/log; `untold`: so many since the last that were not told. */
+  | ({ readonly type: 'syslog'; readonly untold: number } & Omit<SyslogMessage, 'time'>)
   /** The container is up (LIF-36). */
   | { readonly type: 'ready'; readonly source: 'notify'; readonly action: 'instance-ready' }
   | { readonly type: 'created'; readonly action: 'instance-created' }

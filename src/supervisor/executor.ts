@@ -9,11 +9,13 @@ import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
 import { UUID } from '../plan/run-host.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
+import { SYSLOG } from '../plan/syslog.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import { IDLE } from '../plan/terminal.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
+import { close } from '../syscalls/fs.js';
 import { poll, sendSignal } from '../syscalls/process.js';
 import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
@@ -28,6 +30,7 @@ import type { LxcfsInUse, LxcfsUser } from './lxcfs/lxcfs.js';
 import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
 import type { Readiness } from './readiness.js';
+import { listenAgain, type Syslog } from './syslog.js';
 
 const SIGKILL = 9;
 const LOOK_AGAIN_MS = 50;
@@ -72,6 +75,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     private readonly assigned: Assigned,
     private readonly console: Console,
     private readonly readiness: Readiness,
+    private readonly syslog: Syslog,
     private readonly events: ExecutorEvents,
   ) {}
 
@@ -106,9 +110,10 @@ export class Executor implements ContainerPort, LxcfsUser {
   }
 
   watchPid1(): void {
-    const { pid, 'fd:pidfd': pidfd, [NOTIFY]: notify } = this.registers;
+    const { pid, 'fd:pidfd': pidfd, [NOTIFY]: notify, [SYSLOG]: syslog } = this.registers;
     if (pid === undefined || pidfd === undefined) return;
     if (notify !== undefined) this.readiness.listen(notify, pid);
+    if (syslog !== undefined) this.syslog.listen(syslog);
     const context = {
       killRequested: () => this.killed,
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
@@ -126,7 +131,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   /** Files of LXCFS in the running container, in place of those of one that has ended (ENV-49). */
   async replace({ facts, held }: LxcfsInUse): Promise<void> {
     try {
-      const notices = await performLive(this.host, compileLxcfsReplace(this.spec, facts), this.registers, held);
+      const { notices } = await performLive(this.host, compileLxcfsReplace(this.spec, facts), this.registers, held);
       for (const notice of notices) this.events.notice(notice);
     } catch (error) {
       const { errno, message: why } = asCaissonError(error);
@@ -138,11 +143,21 @@ export class Executor implements ContainerPort, LxcfsUser {
   }
 
   /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */
-  adopt(pid: number, pidfd: number): void {
+  async adopt(pid: number, pidfd: number): Promise<void> {
     this.registers = { pid, 'fd:pidfd': pidfd };
     // What it has mounted is seen by looking.
     this.lxcfsDevice = undefined;
     this.watchPid1();
+    const { registers } = this;
+    const socket = await listenAgain(this.host, this.spec, registers);
+    if (socket === undefined) return;
+    // It may have ended meanwhile.
+    if (this.registers !== registers) {
+      close(socket);
+      return;
+    }
+    registers[SYSLOG] = socket;
+    this.syslog.listen(socket);
   }
 
   /** Held while systemd is not yet able to take it; the stop's own time-out aborts that (LIF-25, HST-23). */
@@ -252,6 +267,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     this.unfollow = undefined;
     this.console.disconnect();
     this.readiness.close();
+    this.syslog.close();
   }
 
   /** A new life needs the names of the last one. */

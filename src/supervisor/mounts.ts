@@ -50,13 +50,23 @@ function checkTarget(target: unknown): string {
   return path;
 }
 
+export interface LiveResult {
+  readonly notices: readonly PlanNotice[];
+  /** Registers that the plan exports. */
+  readonly exported: Registers;
+}
+
+function exportsOf(plan: Plan, registers: Registers): Registers {
+  return Object.fromEntries(Object.entries(registers).filter(([register]) => plan.exports.includes(register)));
+}
+
 /** Executes `plan` in the container whose PID 1 `registers` hold; `held` as in ExecuteRequest. */
 export async function performLive(
   host: Host,
   plan: Plan,
   { pid, 'fd:pidfd': pidfd }: Registers,
   held: Readonly<Record<string, number>> = {},
-): Promise<readonly PlanNotice[]> {
+): Promise<LiveResult> {
   if (pid === undefined || pidfd === undefined) {
     throw new CaissonError('INVALID_TRANSITION', `${plan.container} does not run`, { field: 'state' });
   }
@@ -69,5 +79,5 @@ export async function performLive(
     mode: 'all-or-nothing',
   });
   if (result.error !== null) throw CaissonError.from(result.error);
-  return result.notices;
+  return { notices: result.notices, exported: exportsOf(plan, result.registers) };
 }

@@ -1,8 +1,9 @@
 /** What PID 1 has told of itself, and whether it is up (LIF-36 to LIF-39). */
 import { CaissonError } from '../spec/errors.js';
 import { NOTHING_TOLD, type NotifyState, shutdownOf, signalsLevel, tell } from '../spec/notify.js';
+import type { DatagramReader } from './datagrams.js';
 import type { EventBody } from './events.js';
-import { NotifyReader } from './notify.js';
+import { readNotify } from './notify.js';
 
 /** Default wait of start({ waitReady: true }), in milliseconds. */
 const DEFAULT_READY_TIMEOUT = 600_000;
@@ -22,7 +23,7 @@ interface Waiter {
 }
 
 export class Readiness {
-  private reader: NotifyReader | undefined;
+  private reader: DatagramReader | undefined;
   private told: NotifyState = NOTHING_TOLD;
   private readonly waiters = new Set<Waiter>();
 
@@ -45,7 +46,7 @@ export class Readiness {
 
   /** @param socket stays open until `close`. */
   listen(socket: number, pid: number): void {
-    this.reader = new NotifyReader(socket, pid, fields => {
+    this.reader = readNotify(socket, pid, fields => {
       const before = this.told.ready;
       this.told = tell(this.told, fields);
       this.publish({ type: 'notify', fields });

@@ -9,6 +9,9 @@ const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
+const SO_PASSRIGHTS = 83;
+const ENOPROTOOPT = 92;
+const ECONNREFUSED = 111;
 const SCM_CREDENTIALS = 2;
 /** sun_path of struct sockaddr_un. */
 const PATH_SIZE = 108;
@@ -24,28 +27,56 @@ export interface SocketOwner {
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;
+  /** `refused`: who sends one gets EPERM (Linux 6.16; before that they are taken all the same). Default `taken`. */
+  readonly descriptors?: 'taken' | 'refused';
+}
+
+function checkPath(path: string): void {
+  if (Buffer.byteLength(path) >= PATH_SIZE) throw new RangeError(`${path} is too long for the address of a socket`);
+}
+
+/** struct sockaddr_un of `path`, in the scratch memory: for the very next call. */
+function addressOf(path: string): { readonly address: number; readonly size: number } {
+  const arena = scratch();
+  const size = 2 + PATH_SIZE;
+  const address = arena.alloc(size);
+  const bytes = arena.slice(address, size);
+  bytes.writeUInt16LE(AF_UNIX);
+  bytes.write(path, 2);
+  return { address, size };
+}
+
+function datagramSocket(): number {
+  const fd = trySyscall('socket', AF_UNIX, SOCK_DGRAM | O.O_CLOEXEC | O.O_NONBLOCK, 0);
+  if (fd < 0) throw new SyscallError('socket', -fd, 'AF_UNIX SOCK_DGRAM');
+  return fd;
 }
 
 /**
  * A datagram socket bound at `name` in the directory behind `dir`, which may be on a mount that is attached nowhere: a
- * path through /proc/self/fd is the only way to name such a place to bind(2).
+ * path through /proc/self/fd is the only way to name such a place to bind(2). Where that is not ours, and `dir` is the
+ * working directory, its name alone will do.
  */
-export function bindDatagram(dir: number, name: string, owner: SocketOwner): number {
-  const path = `/proc/self/fd/${dir}/${name}`;
-  if (Buffer.byteLength(path) >= PATH_SIZE) throw new RangeError(`${path} is too long for the address of a socket`);
-  const fd = trySyscall('socket', AF_UNIX, SOCK_DGRAM | O.O_CLOEXEC | O.O_NONBLOCK, 0);
-  if (fd < 0) throw new SyscallError('socket', -fd, 'AF_UNIX SOCK_DGRAM');
+export function bindDatagram(
+  dir: number,
+  name: string,
+  owner: SocketOwner,
+  path = `/proc/self/fd/${dir}/${name}`,
+): number {
+  checkPath(path);
+  const fd = datagramSocket();
   try {
     const arena = scratch();
     const on = arena.alloc(4);
     arena.setU32(on, 1);
     const passing = trySyscall('setsockopt', fd, SOL_SOCKET, SO_PASSCRED, on, 4);
     if (passing < 0) throw new SyscallError('setsockopt', -passing, 'SO_PASSCRED');
-    const address = arena.alloc(2 + PATH_SIZE);
-    const bytes = arena.slice(address, 2 + PATH_SIZE);
-    bytes.writeUInt16LE(AF_UNIX);
-    bytes.write(path, 2);
-    const bound = trySyscall('bind', fd, address, 2 + PATH_SIZE);
+    if (owner.descriptors === 'refused') {
+      const refusing = trySyscall('setsockopt', fd, SOL_SOCKET, SO_PASSRIGHTS, arena.alloc(4), 4);
+      if (refusing < 0 && refusing !== -ENOPROTOOPT) throw new SyscallError('setsockopt', -refusing, 'SO_PASSRIGHTS');
+    }
+    const { address, size } = addressOf(path);
+    const bound = trySyscall('bind', fd, address, size);
     if (bound < 0) throw new SyscallError('bind', -bound, name);
     chmodat(dir, name, owner.mode);
     chownat(dir, name, owner.uid, owner.gid);
@@ -56,10 +87,24 @@ export function bindDatagram(dir: number, name: string, owner: SocketOwner): num
   }
 }
 
+/** Whether somebody receives what is sent to the socket at `path`. @throws SyscallError */
+export function hasListener(path: string): boolean {
+  checkPath(path);
+  const fd = datagramSocket();
+  try {
+    const { address, size } = addressOf(path);
+    const connected = trySyscall('connect', fd, address, size);
+    if (connected < 0 && connected !== -ECONNREFUSED) throw new SyscallError('connect', -connected, path);
+    return connected === 0;
+  } finally {
+    close(fd);
+  }
+}
+
 export interface Datagram {
   /** The sender, as our pid namespace numbers it; 0 when it is in none of ours. */
   readonly pid: number;
-  /** Undefined: it was longer than asked for. */
+  /** Undefined: it was longer than asked for, and not to be cut. */
   readonly data: Buffer | undefined;
   /** Descriptors came with it. */
   readonly rights: boolean;
@@ -82,7 +127,7 @@ class Inbox {
   }
 
   /** recvmsg(2) without waiting; undefined when there is nothing. */
-  receive(fd: number, flags: number): Datagram | undefined {
+  receive(fd: number, flags: number, cut: boolean): Datagram | undefined {
     const { arena, header, vector, control, buffer } = this;
     arena.setU64(vector, buffer);
     arena.setU64(vector + 8, this.size);
@@ -99,7 +144,7 @@ class Inbox {
     const known = arena.getI64(header + 40) >= CREDENTIALS.space && arena.getI32(control + 12) === SCM_CREDENTIALS;
     return {
       pid: known ? arena.getI32(control + 16) : 0,
-      data: (told & MSG_TRUNC) === 0 ? Buffer.from(arena.slice(buffer, length)) : undefined,
+      data: cut || (told & MSG_TRUNC) === 0 ? Buffer.from(arena.slice(buffer, length)) : undefined,
       rights: (told & MSG_CTRUNC) !== 0,
     };
   }
@@ -108,7 +153,15 @@ class Inbox {
 /** cmsg with a struct ucred: pid, uid, gid. */
 const CREDENTIALS = { space: 32 } as const;
 
-let inbox: Inbox | undefined;
+/** One for each size: there are two, those of /dev/log and of the notify socket. */
+const inboxes = new Map<number, Inbox>();
+
+export interface ReceiveOptions {
+  /** Bytes of a message at most. */
+  readonly size: number;
+  /** Of a longer one the first bytes are given, instead of none. */
+  readonly cut?: boolean;
+}
 
 /**
  * The oldest datagram, without waiting; undefined when there is none. One with descriptors is left in the socket, for
@@ -118,11 +171,12 @@ let inbox: Inbox | undefined;
  * ours is the last reference, dropping it closes the file, and that may block: a TCP socket that lingers (socket(7),
  * SO_LINGER) does so for as long as its sender likes. The event loop must not be the one that waits for it.
  */
-export function receiveDatagram(fd: number, size: number): Datagram | undefined {
-  if (inbox?.size !== size) inbox = new Inbox(size);
-  const seen = inbox.receive(fd, MSG_PEEK);
+export function receiveDatagram(fd: number, { size, cut = false }: ReceiveOptions): Datagram | undefined {
+  const inbox = inboxes.get(size) ?? new Inbox(size);
+  inboxes.set(size, inbox);
+  const seen = inbox.receive(fd, MSG_PEEK, cut);
   if (seen === undefined || seen.rights) return seen;
-  return inbox.receive(fd, 0);
+  return inbox.receive(fd, 0, cut);
 }
 
 /** Takes the oldest datagram out of a socket, with the descriptors that came with it: for a child of the launcher. */

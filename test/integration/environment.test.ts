@@ -163,7 +163,15 @@ describe.each(MODES)('%s', mode => {
   });
 
   test('ENV-15, ENV-26: /dev holds the table and nothing else: no VTs, no kmsg, no disks', () => {
-    const names = [...NODES.map(([path]) => path.split('/')[0]), ...Object.keys(LINKS), 'ptmx', 'pts', 'shm', 'mqueue'];
+    const names = [
+      ...NODES.map(([path]) => path.split('/')[0]),
+      ...Object.keys(LINKS),
+      'ptmx',
+      'pts',
+      'shm',
+      'mqueue',
+      'log',
+    ];
     expect(section('dev').sort()).toEqual([...new Set([...names, 'console'])].sort());
     expect(section('net dev')).toEqual(['tun']);
   });

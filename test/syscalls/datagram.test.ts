@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { release } from 'node:os';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AT, MOUNT_ATTR } from '#src/syscalls/abi/constants.js';
@@ -67,10 +68,18 @@ def say(*words): print(*words, flush=True)
   };
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error('nothing was received');
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+}
+
 async function next(): Promise<Datagram> {
   const deadline = Date.now() + 10_000;
   for (;;) {
-    const datagram = receiveDatagram(socket, SIZE);
+    const datagram = receiveDatagram(socket, { size: SIZE });
     if (datagram !== undefined) return datagram;
     if (Date.now() > deadline) throw new Error('nothing was received');
     await new Promise(resolve => setTimeout(resolve, 5));
@@ -80,7 +89,7 @@ async function next(): Promise<Datagram> {
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 test('nothing there is undefined, at once', () => {
-  expect(receiveDatagram(socket, SIZE)).toBeUndefined();
+  expect(receiveDatagram(socket, { size: SIZE })).toBeUndefined();
 });
 
 test('a socket bound on a mount that is attached nowhere is heard, and names the sender', async () => {
@@ -94,6 +103,35 @@ test('an empty datagram, one of just the size, and one longer: undefined, and ou
   expect((await next()).data).toHaveLength(SIZE);
   expect((await next()).data).toBeUndefined();
   expect((await next()).data?.toString()).toBe('last');
+});
+
+test('one longer can be cut instead', async () => {
+  sender(`s.send(b"y" * ${SIZE + 1}); s.send(b"last")`);
+  await until(() => {
+    const datagram = receiveDatagram(socket, { size: 16, cut: true });
+    if (datagram === undefined) return false;
+    expect(datagram.data?.toString()).toBe('y'.repeat(16));
+    return true;
+  });
+  expect((await next()).data?.toString()).toBe('last');
+});
+
+test('descriptors can be refused, where the kernel can', async () => {
+  const strict = bindDatagram(mount, 'strict', { uid: 0, gid: 0, mode: 0o600, descriptors: 'refused' });
+  try {
+    const { line } = sender(`
+s.close()
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("/proc/${process.pid}/fd/${mount}/strict")
+try: rights(b"x", 0); say("taken")
+except PermissionError: say("refused")
+s.send(b"y")
+`);
+    const [major = 0, minor = 0] = release().split('.').map(Number);
+    expect(await line()).toBe(major > 6 || (major === 6 && minor >= 16) ? 'refused' : 'taken');
+  } finally {
+    close(strict);
+  }
 });
 
 test('a mount made read-only later lets nothing be made in it, but the socket be written to, from any network', async () => {
@@ -129,7 +167,7 @@ time.sleep(10)
     const datagram = await next();
     expect(datagram).toMatchObject({ data: Buffer.from('BARRIER=1'), rights: true });
     // It stays there until it is thrown away.
-    expect(receiveDatagram(socket, SIZE)).toMatchObject({ rights: true });
+    expect(receiveDatagram(socket, { size: SIZE })).toMatchObject({ rights: true });
     expect(await line()).toBe('waits');
     expect(
       await runErrand(
@@ -139,7 +177,7 @@ time.sleep(10)
       ),
     ).toBe(true);
     expect(await line()).toBe('closed');
-    expect(receiveDatagram(socket, SIZE)).toBeUndefined();
+    expect(receiveDatagram(socket, { size: SIZE })).toBeUndefined();
     releaseWatches();
     expect(descriptors()).toBe(before);
   });

@@ -215,7 +215,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'userns.open': DESCRIPTOR,
   'fs.mount': DESCRIPTOR,
   socketpair: DESCRIPTOR,
-  'notify.bind': DESCRIPTOR,
+  'datagram.bind': DESCRIPTOR,
   'pty.open': DESCRIPTOR,
   close: TAKES_AWAY,
   'sync.close': TAKES_AWAY,

@@ -22,6 +22,17 @@ export type LiveAction =
       readonly mount: Register | null;
       readonly target: string;
     }
+  /** A socket in place of one at /dev/`name` that nobody listens at: EADDRINUSE where somebody does. */
+  | {
+      readonly op: 'live.datagram';
+      readonly pidfd: Register;
+      readonly name: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+      readonly descriptors: 'refused';
+      readonly save: Register;
+    }
   | { readonly op: 'live.umount'; readonly pidfd: Register; readonly target: string }
   /**
    * Takes away what is mounted on `targets` by a file server that has died, and attaches the mounts instead, also where

@@ -98,12 +98,14 @@ export type TreeAction =
     }
   /** A datagram socket bound there, which tells who sends. */
   | {
-      readonly op: 'notify.bind';
+      readonly op: 'datagram.bind';
       readonly dir: Register;
       readonly name: string;
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
+      /** `refused`, where the kernel can: nobody who listens there has use for descriptors. */
+      readonly descriptors: 'taken' | 'refused';
       readonly save: Register;
     }
   /** A detached copy of a path with everything mounted below it, severed from the host's, with flags of its own. */

@@ -7,6 +7,7 @@ import { SyscallError, syscall } from '../../syscalls/libc.js';
 import { moveMount, setAttributes, umount } from '../../syscalls/mount.js';
 import { sendSignal } from '../../syscalls/process.js';
 import type { Executors } from './executors.js';
+import { replaceDatagram } from './live-datagram.js';
 import { replaceDead } from './live-revive.js';
 import { asOwner, inMountNamespace } from './mount-namespace.js';
 
@@ -145,6 +146,11 @@ export const LIVE_ACTIONS: Executors<LiveAction> = {
     const mount = action.mount === null ? null : context.get(action.mount);
     inMountNamespace(context.get(action.pidfd), root => replaceMount(root, action.target, mount));
   },
+  'live.datagram': (action, context) =>
+    context.set(
+      action.save,
+      inMountNamespace(context.get(action.pidfd), root => replaceDatagram(root, action)),
+    ),
   'live.umount': (action, context) => inMountNamespace(context.get(action.pidfd), root => detach(root, action.target)),
   'live.revive': (action, context) => replaceDead(action, context),
 };

@@ -61,7 +61,7 @@ export const TREE_ACTIONS: Executors<TreeAction> = {
   'tree.uuid': (action, context) => writeNew(context.get(action.dir), action, `${randomUUID()}\n`),
   'tree.open': (action, context) =>
     context.set(action.save, openat(context.get(action.dir), action.path, flagsOf(O, action.flags) | O.O_NOFOLLOW)),
-  'notify.bind': (action, context) =>
+  'datagram.bind': (action, context) =>
     context.set(action.save, bindDatagram(context.get(action.dir), action.name, action)),
   'bind.tree': (action, context) => {
     const mount = cloneTree(AT.AT_FDCWD, action.path, AT.AT_RECURSIVE);
