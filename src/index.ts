@@ -20,14 +20,7 @@ export type { StartOptions } from './supervisor/readiness.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';
 export type { EndOfLife, RebootOptions, StopOptions } from './supervisor/requests.js';
 export type { PendingRestart } from './supervisor/restarter.js';
-export {
-  type CreateInput,
-  type CreateOptions,
-  Supervisor,
-  Supervisor,
-  type SupervisorOptions,
-  type SupervisorOptions,
-} from './supervisor/supervisor.js';
+export { type CreateInput, type CreateOptions, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export type { SyslogMessage } from './supervisor/syslog.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';
 export type { TimelineEntry } from './supervisor/timeline.js';
