@@ -50,9 +50,9 @@ echo vmhost > "$root/etc/hostname"
 : > "$root/etc/machine-id"
 printf '%s\n' '/dev/vda / ext4 defaults 0 1' '/dev/vdb /work ext4 defaults 0 0' > "$root/etc/fstab"
 mkdir "$root/work"
-# Nothing that costs time at boot, or wakes up during a test.
+# Nothing that costs time at boot, or wakes up during a test; tests of LXCFS start their own.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-  fstrim.timer systemd-networkd.service getty@tty1.service serial-getty@ttyS0.service; do
+  fstrim.timer systemd-networkd.service getty@tty1.service serial-getty@ttyS0.service lxcfs.service; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 cat > "$root/etc/systemd/system/vm.service" <<'UNIT'

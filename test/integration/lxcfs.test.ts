@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Container, Supervisor } from 'caisson';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TestLxcfs } from '../lib/lxcfs.ts';
+import { MuteServer } from '../lib/mute-server.ts';
 import { mountAt, parseMounts, sections } from '../lib/report.ts';
 import { MODES, type Mode, until, useRig } from '../lib/rig.ts';
 import { type Shell, startShell } from '../lib/shell.ts';
@@ -183,6 +184,25 @@ test('ENV-49: an adopted container gets the files of an LXCFS that was restarted
 });
 
 describe('ENV-44', () => {
+  test('one that takes requests and never answers: who waits cannot be killed, but nobody else comes to wait', async () => {
+    const server = new MuteServer(lxcfs.path, 'fuse.lxcfs');
+    try {
+      const second = await rig.open({ lxcfs: lxcfs.path });
+      expect(second.facts.lxcfs).toEqual({ state: 'hung', path: lxcfs.path });
+      expect(server.taken).toBe(1);
+      const container = await rig.start({ supervisor: second, init: '/bin/sleep', args: ['1000'] });
+      expect(told(container)).toEqual(['lxcfs-hung']);
+      // Meanwhile it is looked at again.
+      await new Promise(resolve => setTimeout(resolve, 6000));
+      expect(await rig.run({ supervisor: second, script: MEMORY })).toMatchObject({ end: { exit: { status: 0 } } });
+      expect(server.taken).toBe(1);
+      await container.kill();
+      await rig.close(second);
+    } finally {
+      server.end();
+    }
+  });
+
   test('an empty directory, or a file system of another kind, is no LXCFS', async () => {
     expect((await timedStart()).codes).toEqual(['lxcfs-absent']);
     expect(supervisor.facts.lxcfs).toEqual({ state: 'absent', path: lxcfs.path });
