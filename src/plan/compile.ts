@@ -18,7 +18,7 @@ import { networkSteps, runningSteps } from './init.js';
 import { keptDescriptors } from './kept.js';
 import { lxcfsMounts } from './lxcfs.js';
 import { kernelMounts } from './mounts.js';
-import { privateTree, rootfsDetachOld, rootfsPivot } from './rootfs.js';
+import { privateTree, rootfsDetachOld, rootfsPivot, rootfsSeen } from './rootfs.js';
 import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
 import { runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
@@ -93,6 +93,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,
+    rootfsSeen(),
     ...networkSteps(),
     ...running.steps,
   ];

@@ -79,3 +79,14 @@ export function rootfsDetachOld(): Step[] {
     },
   ];
 }
+
+/** ENV-08: when everything is mounted. The payload would start below what hides its root file system, and see none of it. */
+export function rootfsSeen(): Step {
+  return {
+    id: 'devices.rootfs.seen',
+    phase: 'devices',
+    executor: 'init',
+    label: 'nothing is mounted over the root file system',
+    action: { op: 'root.check' },
+  };
+}

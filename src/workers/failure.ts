@@ -34,6 +34,14 @@ export function failureOf(step: Step, error: unknown): CaissonError {
       step: stepRef(step),
     });
   }
+  if (step.action.op === 'root.check' && errno === 'EXDEV') {
+    return new CaissonError('ROOTFS_OVERMOUNTED', "something is mounted over the container's root file system", {
+      step: stepRef(step),
+      errno,
+      hint: 'a mount, or a hook that mounts, has / as its target: give it another',
+      cause: error,
+    });
+  }
   const reason = error instanceof Error ? error.message : String(error);
   const code = step.action.op === 'execve' ? 'EXEC_FAILED' : 'STEP_FAILED';
   return new CaissonError(code, `${step.phase}: ${step.label}: ${reason}`, {

@@ -92,6 +92,12 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
       'move_mount(0, "", -100, "/dev", 4)',
     ]);
   },
+  'root.check': () => {
+    const [open] = one({ op: 'root.check' });
+    expect(shown(open, 1)).toMatch(/^openat2\(-100, "\/\.\.", \d+, 24\)$/);
+    // RESOLVE_NO_XDEV.
+    expect(arena.getI64(Number(open?.args[2]) + 16)).toBe(1);
+  },
   umount: () => {
     expect(one({ op: 'umount', target: '.', flags: ['MNT_DETACH'] }).map(entry => shown(entry, 0))).toEqual([
       'umount2(".", 2)',

@@ -16,6 +16,8 @@ export type InitAction =
       readonly data?: string;
     }
   | { readonly op: 'move_mount'; readonly mount: Register; readonly target: string }
+  /** Fails with EXDEV when something is mounted over the root that the process sees. */
+  | { readonly op: 'root.check' }
   | { readonly op: 'umount'; readonly target: string; readonly flags: readonly string[] }
   | { readonly op: 'fchdir'; readonly fd: Register }
   | { readonly op: 'chdir'; readonly path: string }

@@ -4,7 +4,7 @@ import { usedDescriptors } from '../../plan/step.js';
 import { CAPABILITIES } from '../../spec/capabilities.js';
 import { ERRNO } from '../../spec/errno.js';
 import { RLIMIT_NAMES } from '../../spec/rlimits.js';
-import { CLONE, flagsOf, IOCTL, MS, O, PR, UMOUNT } from '../../syscalls/abi/constants.js';
+import { CLONE, flagsOf, IOCTL, MS, O, PR, RESOLVE, UMOUNT } from '../../syscalls/abi/constants.js';
 import { ARENA, PSEUDO } from '../../syscalls/abi/launch.js';
 import type { Arena } from '../../syscalls/arena.js';
 import { type Entry, faultEntry } from '../../syscalls/launcher/program.js';
@@ -125,6 +125,8 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
         load(action.mount, 0),
         { nr: NR.move_mount, args: [0, text(''), AT_FDCWD, text(action.target), MOVE_MOUNT_F_EMPTY_PATH] },
       ];
+    case 'root.check':
+      return [{ nr: NR.openat2, args: [AT_FDCWD, text('/..'), howNotToCross(arena), OPEN_HOW_SIZE] }];
     case 'umount':
       return [{ nr: NR.umount2, args: [text(action.target), flagsOf(UMOUNT, action.flags)] }];
     case 'fchdir':
@@ -250,6 +252,19 @@ function userEntries(
     { nr: NR.setresgid, args: [gid, gid, gid] },
     { nr: NR.setresuid, args: [uid, uid, uid] },
   ];
+}
+
+const OPEN_HOW_SIZE = 24;
+
+/**
+ * struct open_how for the parent of the root, which is the root itself. `/` is where the process stands, whatever is
+ * mounted on top of it; from there `..` leads to the topmost mount, and RESOLVE_NO_XDEV forbids to go to another one.
+ */
+function howNotToCross(arena: Arena): number {
+  const how = arena.alloc(OPEN_HOW_SIZE);
+  arena.setU64(how, O.O_PATH | O.O_DIRECTORY | O.O_CLOEXEC);
+  arena.setU64(how + 16, RESOLVE.RESOLVE_NO_XDEV);
+  return how;
 }
 
 /** struct ifreq (netdevice(7)) asking for an interface that is up. */
