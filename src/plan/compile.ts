@@ -17,6 +17,7 @@ import { identityStep, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { keptDescriptors } from './kept.js';
 import { lxcfsMounts } from './lxcfs.js';
+import { machineRegister } from './machine.js';
 import { kernelMounts } from './mounts.js';
 import { privateTree, rootfsDetachOld, rootfsPivot, rootfsSeen } from './rootfs.js';
 import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
@@ -95,6 +96,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...devices.steps,
     rootfsSeen(),
     ...networkSteps(),
+    ...machineRegister(spec, facts),
     ...running.steps,
   ];
   return {

@@ -11,6 +11,7 @@ import type { ImageAction } from './actions/image.js';
 import type { InitAction } from './actions/init.js';
 import type { JoinAction } from './actions/join.js';
 import type { LiveAction } from './actions/live.js';
+import type { MachineAction } from './actions/machine.js';
 import type { Register } from './actions/register.js';
 import type { RootfsAction } from './actions/rootfs.js';
 import type { ScopeAction } from './actions/scope.js';
@@ -37,7 +38,8 @@ export type HostAction =
   | JoinAction
   | SecretAction
   | EtcAction
-  | ScopeAction;
+  | ScopeAction
+  | MachineAction;
 
 export interface Tolerance {
   readonly errno: ErrnoName;

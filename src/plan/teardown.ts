@@ -5,6 +5,7 @@ import { cgroupDirectories, cgroupPaths } from './cgroups.js';
 import type { HostFacts } from './facts.js';
 import { imageReleased } from './image.js';
 import { keptDescriptors } from './kept.js';
+import { machineUnregister } from './machine.js';
 import { ephemeralLayer, type Places } from './rootfs-layer.js';
 import { incomingDirectory } from './run-host.js';
 import { SYSTEMD_TIMEOUT_MS } from './scope.js';
@@ -43,6 +44,7 @@ export function compileTeardown(
     ...cgroupDirectories(cgroups).map(path =>
       step(`cgroup:${path}`, `remove cgroup ${path}`, { op: 'cgroup.remove', path, timeoutMs: REMOVE_TIMEOUT_MS }),
     ),
+    ...machineUnregister(spec, facts),
     ...(cgroups.scope === null
       ? []
       : [

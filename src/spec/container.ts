@@ -40,6 +40,7 @@ export interface ContainerSpec {
   readonly cgroups: {
     readonly layout: 'auto' | 'unified' | 'hybrid' | 'legacy';
     readonly scope: 'auto' | 'none';
+    readonly machined: 'auto' | 'none';
     readonly slice: string;
   };
   readonly limits: { readonly memory: number | null; readonly pids: number | null };
@@ -147,6 +148,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     cgroups: {
       layout: spec.cgroups?.layout ?? 'auto',
       scope: spec.cgroups?.scope ?? 'auto',
+      machined: spec.cgroups?.machined ?? 'auto',
       slice: spec.cgroups?.slice ?? 'machine.slice',
     },
     limits: { memory: spec.limits?.memory ?? null, pids: spec.limits?.pids ?? null },

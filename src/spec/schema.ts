@@ -64,6 +64,8 @@ export const containerSpecSchema = object({
       ),
       /** `auto`: a transient scope of systemd's on hosts that it runs (HST-11). */
       scope: v.optional(v.picklist(['auto', 'none'], 'must be auto or none')),
+      /** `auto`: systemd-machined is told of a container with a scope (HST-26). */
+      machined: v.optional(v.picklist(['auto', 'none'], 'must be auto or none')),
       /** The slice that the scope is in. */
       slice: v.optional(v.pipe(text, v.regex(SLICE, 'must be the name of a slice, as machine.slice'))),
     }),

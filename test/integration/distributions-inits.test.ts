@@ -4,11 +4,12 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, type ImageName, image } from '../lib/images.ts';
 import { inside, login, type, zombies } from '../lib/inside.ts';
 import { finish, type Spec, until, useRig } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 
 const rig = useRig();
 const trees = new Map<ImageName, string>();
 /** What the slowest of them needs to end, and some more. */
-const CLEAN_MS = 20_000;
+const CLEAN_MS = slow(20_000);
 
 const INITS = ['sysvinit', 'openrc', 'runit', 'finit', 's6'] as const;
 type Init = (typeof INITS)[number];

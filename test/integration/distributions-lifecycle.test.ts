@@ -4,12 +4,13 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, type ImageName, image } from '../lib/images.ts';
 import { booted, inside, login } from '../lib/inside.ts';
 import { finish, MODES, type Mode, until, useRig } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
 
 const rig = useRig();
 const CASES = (['debian-12', 'debian-13'] as const).flatMap(name => MODES.map(mode => [name, mode] as const));
 const trees = new Map<ImageName, string>();
 /** Far more than it takes: it is below a second. What ends by a timeout has not ended cleanly. */
-const CLEAN_MS = 15_000;
+const CLEAN_MS = slow(15_000);
 
 beforeAll(async () => {
   for (const [name] of CASES) trees.set(name, await image(name));

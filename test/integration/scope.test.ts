@@ -91,9 +91,12 @@ test('HST-11: nothing is made at the top of the tree, but for a container that w
 });
 
 test('HST-11: scope none has a directory of the supervisor, slice another slice', async () => {
-  const plain = await rig.start({ ...SLEEP, cgroups: { scope: 'none' } });
+  // Its directory stays until its supervisor closes.
+  const supervisor = await rig.open();
+  const own = supervisor.facts.cgroups.prefix;
+  const plain = await rig.start({ ...SLEEP, supervisor, cgroups: { scope: 'none' } });
   expect(scopes()).toEqual([]);
-  expect(readFileSync(`/proc/${plain.pid}/cgroup`, 'utf8')).toContain(`/${prefix()}/${plain.name}/payload`);
+  expect(readFileSync(`/proc/${plain.pid}/cgroup`, 'utf8')).toContain(`/${own}/${plain.name}/payload`);
   const other = await rig.start({ ...SLEEP, cgroups: { slice: 'system-caissontest.slice' } });
   expect(readFileSync(`/proc/${other.pid}/cgroup`, 'utf8')).toContain(
     `0::/system.slice/system-caissontest.slice/${unitOf(other)}/`,

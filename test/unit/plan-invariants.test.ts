@@ -252,6 +252,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   oom: OF_CHILD,
   dumpable: 'undo',
   'scope.start': 'undo',
+  'machine.register': 'undo',
   'cgroup.attach': 'undo',
 };
 
@@ -284,6 +285,10 @@ describe('undo', () => {
         }
         if (action.op === 'scope.start') {
           expect(undo, id).toMatchObject({ op: 'scope.stop', unit: action.unit, path: action.path });
+          continue;
+        }
+        if (action.op === 'machine.register') {
+          expect(undo, id).toMatchObject({ op: 'machine.unregister', name: action.name, unit: action.unit });
           continue;
         }
         if (action.op === 'launch') {

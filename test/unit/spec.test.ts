@@ -51,7 +51,7 @@ describe('defaults', () => {
       devices: { mknod: 'any', size: 500_000 },
       sys: 'ro',
       lxcfs: 'auto',
-      cgroups: { layout: 'auto', scope: 'auto', slice: 'machine.slice' },
+      cgroups: { layout: 'auto', scope: 'auto', machined: 'auto', slice: 'machine.slice' },
       limits: { memory: null, pids: null },
       rlimits: {},
       sysctls: {},

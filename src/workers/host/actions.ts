@@ -8,6 +8,7 @@ import { FILE_ACTIONS } from './files-actions.js';
 import { IMAGE_ACTIONS } from './image/actions.js';
 import { JOIN_ACTIONS } from './join-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
+import { MACHINE_ACTIONS } from './machined.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
 import { ETC_ACTIONS } from './rootfs/etc.js';
 import { SCOPE_ACTIONS } from './scope-actions.js';
@@ -26,6 +27,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...LIVE_ACTIONS,
   ...JOIN_ACTIONS,
   ...SCOPE_ACTIONS,
+  ...MACHINE_ACTIONS,
 };
 
 export function runHostAction(action: HostAction, context: StepContext): void {

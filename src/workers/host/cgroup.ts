@@ -68,8 +68,9 @@ export function killCgroup(action: { paths: readonly string[]; v2: string | null
       if (!populated(v2)) return;
       writeFile(`${v2}/cgroup.kill`, '1');
     } catch (error) {
-      // Before 5.14 there is no cgroup.kill: the members are killed one by one below.
-      if (!isErrno(error, 'ENOENT')) throw error;
+      // Before 5.14 there is no cgroup.kill: the members are killed one by one below. Or the cgroup goes while we look:
+      // systemd removes an empty scope by itself.
+      if (!isErrno(error, 'ENOENT', 'ENODEV')) throw error;
     }
   }
   const trees = v2 === null ? paths : [v2];
@@ -107,6 +108,15 @@ export function removeCgroup(path: string, timeoutMs: number): void {
     }
   });
   if (!removed) throw refused;
+}
+
+/** The same for one that somebody else may be removing. */
+export function removeCgroupIfThere(path: string, timeoutMs: number): void {
+  try {
+    removeCgroup(path, timeoutMs);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
 }
 
 /** Gives a v1 cpuset its parent's processors and memory nodes, and lets the groups below it copy them in turn. */
