@@ -13,7 +13,7 @@ import { deviceSteps } from './devices.js';
 import { etcBinds, etcFiles } from './etc.js';
 import type { HostFacts } from './facts.js';
 import { hostPaths } from './host-paths.js';
-import { identityStep, launchSteps } from './identity.js';
+import { identitySteps, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { keptDescriptors } from './kept.js';
 import { lxcfsMounts } from './lxcfs.js';
@@ -74,7 +74,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...findInitSteps(spec),
     detectInitStep(spec),
     ...coversMake(spec),
-    identityStep(),
+    ...identitySteps(spec),
     ...privateTree(),
     ...coversAttach(),
     ...rootfsPivot(),

@@ -2,7 +2,7 @@
 import type { ContainerSpec } from '../spec/container.js';
 import { capRlimit, defaultRlimits, RLIMIT_NAMES, type Rlimit, type RlimitName } from '../spec/rlimits.js';
 import type { HostFacts } from './facts.js';
-import type { HostStep, PlanNotice, Step } from './step.js';
+import type { HostStep, InitStep, PlanNotice, Step } from './step.js';
 
 /** What PR_SET_DUMPABLE can put back: 2, for root only, cannot be asked for, and 0 is as strict. */
 export function restoredDumpable(facts: HostFacts): number {
@@ -51,7 +51,7 @@ export function launchSteps(spec: ContainerSpec, facts: HostFacts, birthCgroup: 
     'CLONE_NEWNS',
     'CLONE_NEWPID',
     'CLONE_NEWUTS',
-    'CLONE_NEWIPC',
+    ...(spec.idmap === null ? ['CLONE_NEWIPC'] : []),
     'CLONE_NEWNET',
   ];
   const steps: HostStep[] = [
@@ -93,14 +93,20 @@ export function launchSteps(spec: ContainerSpec, facts: HostFacts, birthCgroup: 
 }
 
 /** Before it makes anything: what a process whose ids are not mapped mounts belongs to nobody inside. */
-export function identityStep(): Step {
-  return {
-    id: 'mounting.identity',
+export function identitySteps(spec: ContainerSpec): InitStep[] {
+  const step = (id: string, label: string, action: InitStep['action']): InitStep => ({
+    id: `mounting.${id}`,
     phase: 'mounting',
     executor: 'init',
-    label: 'uid 0, gid 0, no supplementary groups',
-    action: { op: 'identity', uid: 0, gid: 0 },
-  };
+    label,
+    action,
+  });
+  const identity = step('identity', 'uid 0, gid 0, no supplementary groups', { op: 'identity', uid: 0, gid: 0 });
+  if (spec.idmap === null) return [identity];
+  // The kernel makes the file system of message queues with the namespace, and gives its root to who makes that: at the
+  // clone it would be the host's root, who is nobody inside (ENV-28).
+  const label = 'new IPC namespace, which belongs to container root';
+  return [identity, step('ipc', label, { op: 'unshare', flags: ['CLONE_NEWIPC'] })];
 }
 
 /** The limits of PID 1 that can be had: what the spec asks for, capped where hard limits cannot be raised. */

@@ -146,7 +146,10 @@ test('ENV-33 /proc/sys is writable only when user, ipc, uts, pid and net namespa
     for (const spec of [unprivileged(), privileged()]) {
       if (name === 'nested' && spec.idmap === null) continue;
       const plan = planOf(spec, facts);
-      const fresh = actions(plan, 'launch').flatMap(({ namespaces }) => [...namespaces]);
+      const fresh = [
+        ...actions(plan, 'launch').flatMap(({ namespaces }) => [...namespaces]),
+        ...actions(plan, 'unshare').flatMap(({ flags }) => [...flags]),
+      ];
       const all = ['CLONE_NEWUSER', 'CLONE_NEWIPC', 'CLONE_NEWUTS', 'CLONE_NEWPID', 'CLONE_NEWNET'].every(flag =>
         fresh.includes(flag),
       );

@@ -3,15 +3,18 @@ import { describe, expect, test } from 'vitest';
 import { HOSTS, HYBRID, NO_BIRTH_CGROUP, NO_IDMAP, PURE_V1, PURE_V2 } from '../lib/facts.js';
 import { actions, at, has, initStepOf, planOf, privileged, unprivileged } from './kit.js';
 
-const OF_CLONE = ['CLONE_NEWNS', 'CLONE_NEWPID', 'CLONE_NEWUTS', 'CLONE_NEWIPC', 'CLONE_NEWNET'];
+const OF_CLONE = ['CLONE_NEWNS', 'CLONE_NEWPID', 'CLONE_NEWUTS', 'CLONE_NEWNET'];
 
 describe.each(Object.entries(HOSTS))('on %s', (_, facts) => {
-  test('ENV-10 unprivileged: user, mount, pid, uts, ipc and net namespaces at birth, cgroup afterwards', () => {
+  test('ENV-10 unprivileged: user, mount, pid, uts and net namespaces at birth, cgroup and ipc afterwards', () => {
     const plan = planOf(unprivileged(), facts);
     expect(actions(plan, 'launch').map(({ namespaces }) => [...namespaces].sort())).toEqual([
       ['CLONE_NEWUSER', ...OF_CLONE].sort(),
     ]);
-    expect(actions(plan, 'unshare').map(({ flags }) => flags)).toEqual([['CLONE_NEWCGROUP']]);
+    expect(actions(plan, 'unshare').map(({ flags }) => flags)).toEqual([['CLONE_NEWCGROUP'], ['CLONE_NEWIPC']]);
+    // ENV-28: by container root, so that its message queues are its own.
+    expect(at(plan, 'mounting.identity')).toBeLessThan(at(plan, 'mounting.ipc'));
+    expect(at(plan, 'mounting.ipc')).toBeLessThan(at(plan, 'devices.mqueue'));
   });
 
   test('ENV-11 the cgroup namespace is unshared after every join, and before anything is mounted', () => {
@@ -85,7 +88,9 @@ describe.each(Object.entries(HOSTS))('on %s', (_, facts) => {
 describe('by mode', () => {
   test('ENV-10 privileged: no user namespace, and no ids to map', () => {
     const plan = planOf(privileged(), PURE_V2);
-    expect(actions(plan, 'launch').map(({ namespaces }) => [...namespaces].sort())).toEqual([[...OF_CLONE].sort()]);
+    expect(actions(plan, 'launch').map(({ namespaces }) => [...namespaces].sort())).toEqual([
+      ['CLONE_NEWIPC', ...OF_CLONE].sort(),
+    ]);
     expect(has(plan, 'creating.idmap')).toBe(false);
     expect(has(plan, 'mounting.rootfs.idmap')).toBe(false);
   });
