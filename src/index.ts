@@ -1,4 +1,5 @@
 /** Caisson: run and supervise Linux system containers from inside a Node.js process. */
+export type { AutostartOutcome } from './machines/autostart.js';
 export { describe as describeExit, type ExitStatus } from './machines/exit.js';
 export { type Initiator, type Reason, STATES, type StateName } from './machines/states.js';
 export { explain, explainJSON } from './plan/explain.js';
@@ -9,11 +10,13 @@ export { CaissonError, ERROR_CODES, type ErrorCode } from './spec/errors.js';
 export type { NotifyFields, NotifyState } from './spec/notify.js';
 export type { ContainerSpecInput } from './spec/schema.js';
 export type { ContainerEvents } from './supervisor/announcer.js';
+export type { ShutdownOutcome } from './supervisor/boot.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
 export { type Inspection, inspect } from './supervisor/inspect.js';
 export type { JournalOptions } from './supervisor/journal/journal.js';
+export type { Warning } from './supervisor/keeping.js';
 export type { LastStart } from './supervisor/life.js';
 export type { MountOptions } from './supervisor/mounts.js';
 export type { StartOptions } from './supervisor/readiness.js';

@@ -3,6 +3,7 @@ import type { Capability } from './capabilities.js';
 import { CaissonError } from './errors.js';
 import { INIT_DEFAULT, type InitName } from './inits.js';
 import type { RlimitName } from './rlimits.js';
+import { type BootSpec, resolveBoot } from './schema/boot.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
 import { type RestartRules, resolveRestart } from './schema/restart.js';
@@ -63,6 +64,8 @@ export interface ContainerSpec {
     readonly profile: InitName | 'auto';
   };
   readonly restart: RestartRules;
+  readonly boot: BootSpec;
+  readonly ephemeral: boolean;
   readonly console: {
     readonly ring: number;
     readonly controlling: boolean | 'auto';
@@ -88,6 +91,19 @@ export function isIdMap(value: Partial<IdMap> | undefined): value is IdMap {
 
 export const DEFAULT_DEV_SIZE = 500_000;
 export const DEFAULT_CONSOLE_RING = 128 * 1024;
+
+/** boot.autorestart is a policy under the name that Incus gives it: at once, and not undoing what was stopped. */
+function restartOf({ boot, restart }: ContainerSpecInput): RestartRules {
+  const rules = resolveRestart(restart);
+  if (boot?.autorestart !== true) return rules;
+  if (restart?.policy !== undefined) {
+    throw new CaissonError('SPEC_INVALID', 'boot.autorestart: restart.policy says what is to happen', {
+      field: 'boot.autorestart',
+      hint: 'leave out either of the two',
+    });
+  }
+  return { ...rules, policy: 'unless-stopped', backoff: { ...rules.backoff, initial: 0 } };
+}
 
 /**
  * Checks `input` and fills in the defaults.
@@ -168,7 +184,9 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
       fallback: spec.signals?.fallback ?? 'command',
       profile: spec.signals?.profile ?? 'auto',
     },
-    restart: resolveRestart(spec.restart),
+    restart: restartOf(spec),
+    boot: resolveBoot(spec.boot),
+    ephemeral: spec.ephemeral ?? false,
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
       controlling: spec.console?.controlling ?? 'auto',

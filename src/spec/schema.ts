@@ -7,6 +7,7 @@ import { withoutAliases } from './aliases.js';
 import { CaissonError } from './errors.js';
 import { INIT_NAMES } from './inits.js';
 import { isContainerName, NAME_RULE } from './names.js';
+import { boot } from './schema/boot.js';
 import { credentials } from './schema/credentials.js';
 import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
@@ -98,6 +99,10 @@ export const containerSpecSchema = object({
   ),
   /** What happens when it ends and nobody has asked for that. */
   restart: v.optional(restart),
+  /** What the host's own start and end mean to it. */
+  boot: v.optional(boot),
+  /** It is removed once it has ended (LIF-47). */
+  ephemeral: v.optional(flag),
   console: v.optional(
     object({
       /** Bytes of console output kept for later readers (ENV-25). */

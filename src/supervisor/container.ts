@@ -15,13 +15,14 @@ import { Custody } from './custody.js';
 import type { EventLog } from './events.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
+import { Keeping, type Warning } from './keeping.js';
 import { type LastStart, LifeKeeper, type LifeRecord } from './life.js';
 import { Lifecycle } from './lifecycle.js';
 import { type MountOptions, planOfMount, planOfUnmount } from './mounts.js';
 import { Readiness, type StartOptions } from './readiness.js';
 import { reportOf, type StartReport } from './report.js';
 import { type EndOfLife, endedEarly, type RebootOptions, type StopOptions } from './requests.js';
-import { type PendingRestart, Restarter } from './restarter.js';
+import type { PendingRestart } from './restarter.js';
 import { Syslog, type SyslogMessage } from './syslog.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 import { type ContainerUpdate, Updates } from './update.js';
@@ -33,6 +34,8 @@ export interface ContainerParts {
   readonly assigned: Assigned;
   readonly log: EventLog;
   readonly logger: Logger | null;
+  /** Removes the container. */
+  readonly remove: () => Promise<void>;
 }
 
 export class Container {
@@ -52,7 +55,7 @@ export class Container {
   private earlier: LifeRecord | undefined;
   /** When the last start of this supervisor began, ms since the epoch. */
   private started: number | undefined;
-  private readonly restarter: Restarter;
+  private readonly keeping: Keeping;
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
@@ -71,12 +74,9 @@ export class Container {
       phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
       notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
       exit: exit => this.lifecycle.exited(exit),
-      isSpent: exit => this.restarter.isSpent(exit),
+      isSpent: exit => this.keeping.restarter.isSpent(exit),
     });
-    this.restarter = new Restarter(parts.spec.restart, {
-      start: () => this.lifecycle.start({ initiator: 'host', again: true }),
-      publish: body => this.announcer.publish(body),
-    });
+    this.keeping = new Keeping(parts, this.announcer, () => this.lifecycle);
     this.updates = new Updates({
       name: this.name,
       directory: parts.assigned.dir,
@@ -89,7 +89,7 @@ export class Container {
       change: plan => this.executor.change(plan),
     });
     this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
-    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.restarter, this.announcer, {
+    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.keeping, this.announcer, {
       keeper: this.life,
       remember: record => {
         this.earlier = record;
@@ -147,7 +147,12 @@ export class Container {
 
   /** The restart that is due, after an end that its restart policy answers with one. */
   get restarting(): PendingRestart | undefined {
-    return this.restarter.pending;
+    return this.keeping.restarter.pending;
+  }
+
+  /** What somebody should look after: kept until it runs again. */
+  get warnings(): Warning[] {
+    return this.keeping.warnings;
   }
 
   /** How often it has come back, by a reboot or by its restart policy. */
@@ -202,12 +207,12 @@ export class Container {
 
   /** Asks PID 1 to halt, kills it after the timeout, and resolves when nothing of it is left. */
   stop(options: StopOptions = {}): Promise<EndOfLife> {
-    return this.restarter.cancel() ? this.lifecycle.wait() : this.lifecycle.stop(options);
+    return this.keeping.end(() => this.lifecycle.stop(options));
   }
 
   /** SIGKILL to PID 1, then cleanup. */
   kill(): Promise<EndOfLife> {
-    return this.restarter.cancel() ? this.lifecycle.wait() : this.lifecycle.kill();
+    return this.keeping.end(() => this.lifecycle.kill());
   }
 
   /** Asks PID 1 to reboot; resolves when it runs again (LIF-31). @throws CaissonError TIMEOUT */
@@ -217,7 +222,7 @@ export class Container {
 
   /** Stop, then start. */
   restart(options: StopOptions = {}): Promise<void> {
-    return this.lifecycle.restart(options);
+    return this.keeping.restart(() => this.lifecycle.restart(options));
   }
 
   freeze(): Promise<void> {
@@ -235,7 +240,7 @@ export class Container {
 
   /** What is, as plain data. */
   toJSON(): Record<string, unknown> {
-    const { state, pid, exit, error, restartCount, restarting, ready } = this;
+    const { state, pid, exit, error, restartCount, restarting, ready, warnings } = this;
     const { name, code } = statusOf(state, { ready });
     return {
       name: this.name,
@@ -246,6 +251,7 @@ export class Container {
       pid: pid ?? null,
       restartCount,
       restarting: restarting ?? null,
+      warnings,
       exit: exit === undefined ? null : { ...exit, text: describe(exit) },
       error: error?.toJSON() ?? null,
       spec: { ...this.spec, credentials: withoutValues(this.spec.credentials) },
@@ -290,7 +296,7 @@ export class Container {
       this.life.begin();
     }
     this.announcer.moved(move);
-    this.restarter.moved(move);
+    this.keeping.moved(move);
     if (hasEnded(move.to)) this.readiness.giveUp(endedEarly(this.name, move));
     if (hasEnded(move.to) || move.to === 'running') this.life.changed();
   }

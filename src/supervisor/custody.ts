@@ -3,11 +3,11 @@ import { asCaissonError, CaissonError } from '../spec/errors.js';
 import type { Announcer } from './announcer.js';
 import type { ContainerParts } from './container.js';
 import type { Executor } from './executor.js';
+import type { Keeping } from './keeping.js';
 import type { LifeKeeper, LifeRecord } from './life.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Readiness } from './readiness.js';
 import { hasTraces, isFrozen } from './remains.js';
-import type { Restarter } from './restarter.js';
 
 export class Custody {
   constructor(
@@ -15,7 +15,7 @@ export class Custody {
     private readonly lifecycle: Lifecycle,
     private readonly executor: Executor,
     private readonly readiness: Readiness,
-    private readonly restarter: Restarter,
+    readonly keeping: Keeping,
     private readonly announcer: Announcer,
     private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
   ) {}
@@ -28,6 +28,7 @@ export class Custody {
   /** Takes over a PID 1 found alive. */
   async adopt(pid: number, pidfd: number): Promise<void> {
     this.lifecycle.adopt((await isFrozen(this.parts.spec, this.parts.host.facts)) ? 'frozen' : 'running');
+    this.keeping.power.running();
     this.announcer.publish({
       type: 'notice',
       code: 'adopted',
@@ -53,19 +54,19 @@ export class Custody {
 
   /** From now on nothing can be done with it; false takes that back. */
   retire(retired: boolean): void {
-    this.restarter.decides = !retired;
+    this.keeping.restarter.decides = !retired;
     this.lifecycle.retire(retired);
   }
 
   /** Nothing of it may be left on the host. @throws CaissonError CLEANUP_FAILED, UNKILLABLE */
   async tidy(): Promise<void> {
     await this.executor.tidy();
-    await this.life.keeper.drop();
+    await Promise.all([this.life.keeper.drop(), this.keeping.power.drop()]);
   }
 
   /** Settles when no operation is under way, and none will be by itself; its outcome is its caller's. */
   settled(): Promise<void> {
-    this.restarter.close();
+    this.keeping.restarter.close();
     return this.lifecycle.settled();
   }
 
@@ -73,6 +74,6 @@ export class Custody {
   async letGo(): Promise<void> {
     this.lifecycle.letGo();
     this.readiness.giveUp(new CaissonError('CLOSED', 'the supervisor was closed'));
-    await Promise.all([this.executor.letGo(), this.life.keeper.flush()]);
+    await Promise.all([this.executor.letGo(), this.life.keeper.flush(), this.keeping.power.flush()]);
   }
 }

@@ -38,6 +38,7 @@ export type EventBody =
         | 'record-set-aside'
         | 'record-not-written'
         | 'cleanup-failed'
+        | 'autostart-failed'
         | 'archive-left-out'
         | 'journal-failed'
         | 'event-too-large';

@@ -44,6 +44,8 @@ export interface Host {
   readonly facts: HostFacts;
   readonly arenas: ArenaPool;
   readonly lxcfs: Lxcfs;
+  /** Which boot of the host this is. */
+  readonly bootId: string;
   /** Directory for volatile state of all containers of this supervisor. */
   readonly runDir: string;
   /** The uuid of each container that runs, by its name (HST-14). */

@@ -33,6 +33,7 @@ export class Lifecycle {
   private actor: Actor<ContainerMachine>;
   private operation: Operation | undefined;
   private retired = false;
+  private barred: CaissonError | undefined;
   private readonly waiters = new Set<(end: EndOfLife) => void>();
 
   /** @param announce is told each move, in order, before any caller is answered. */
@@ -102,6 +103,11 @@ export class Lifecycle {
     this.retired = retired;
   }
 
+  /** From now on it cannot be started: why. */
+  bar(why: CaissonError): void {
+    this.barred = why;
+  }
+
   /** Settles when no operation is under way; its outcome is its caller's. */
   async settled(): Promise<void> {
     await this.operation?.promise.catch(() => undefined);
@@ -152,6 +158,7 @@ export class Lifecycle {
         field: 'state',
       });
     }
+    if (event.type === 'START' && this.barred !== undefined) throw this.barred;
     const operation = new Operation(name, JUDGES[name](this.name));
     this.operation = operation;
     this.actor.send(event);

@@ -2,6 +2,7 @@
 import { readFile, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import type { AutostartOutcome } from '../machines/autostart.js';
 import { type Assigned, compile } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
 import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
@@ -13,6 +14,7 @@ import { type PoolOptions, WorkerPool } from '../workers/pool.js';
 import type { UnpackLimits, UnpackOptions } from '../workers/unpacker.js';
 import { findAlive } from './adoption.js';
 import { assignedTo, UNREAD } from './assigned.js';
+import type { ShutdownOutcome } from './boot.js';
 import { Container } from './container.js';
 import type { CaissonEvent, EventLog } from './events.js';
 import { ArenaPool, type Host } from './host.js';
@@ -24,8 +26,10 @@ import { DEFAULT_ARCHIVE_LIMITS, isDigest, Layers } from './layers.js';
 import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { Lxcfs } from './lxcfs/lxcfs.js';
+import { hostBootId, POWER_FILE, readPower } from './power.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
+import { Tree } from './tree.js';
 
 export type { CreateInput } from './input.js';
 
@@ -35,6 +39,8 @@ export interface SupervisorOptions extends PoolOptions {
   /** Directory for volatile state, on a tmpfs. Default: below /run/caisson, named after the state directory. */
   readonly runDir?: string;
   readonly idPool?: IdPool;
+  /** Begin `autostart()`; `open` does not wait for it. Default false: nothing is started that nobody has asked for. */
+  readonly autostart?: boolean;
   /** How much of the events is kept on disk, in `<stateDir>/.journal`; false: they are only in memory. */
   readonly journal?: JournalOptions | false;
   /** What an archive may unpack to, at most. */
@@ -56,6 +62,7 @@ export class Supervisor implements AsyncDisposable {
   private readonly containers = new Map<string, Container>();
   private readonly reserved = new Set<string>();
   private closing: Promise<void> | undefined;
+  private readonly tree: Tree;
 
   private constructor(
     private readonly store: Store,
@@ -66,7 +73,9 @@ export class Supervisor implements AsyncDisposable {
     private readonly lock: StateLock,
     private readonly logger: Logger | null,
     private readonly layers: Layers,
-  ) {}
+  ) {
+    this.tree = new Tree(host.bootId, () => this.list());
+  }
 
   /**
    * Opens a state directory and takes over what lives in it.
@@ -91,6 +100,7 @@ export class Supervisor implements AsyncDisposable {
         facts,
         arenas: new ArenaPool(),
         lxcfs,
+        bootId: await hostBootId(),
         runDir,
         uuids: new Map(),
         faults: options.faults ?? {},
@@ -108,6 +118,8 @@ export class Supervisor implements AsyncDisposable {
         await journal.close();
         throw error;
       }
+      // Its failures are warnings of the containers, and events.
+      if (options.autostart === true) supervisor.autostart().catch(() => undefined);
       return supervisor;
     } catch (error) {
       await lxcfs.close();
@@ -195,7 +207,7 @@ export class Supervisor implements AsyncDisposable {
       this.reserved.delete(spec.name);
     }
     const assigned = this.assign(spec, created, layer);
-    const container = new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger });
+    const container = this.make(spec, assigned);
     this.containers.set(spec.name, container);
     this.log.append(spec.name, { type: 'created', action: 'instance-created' });
     return container;
@@ -225,6 +237,24 @@ export class Supervisor implements AsyncDisposable {
     this.log.append(name, { type: 'removed', action: 'instance-deleted' });
   }
 
+  /**
+   * Starts what is to run when the host has come up and does not run yet (LIF-44, LIF-45); each start that fails is tried
+   * three times. A second call joins the first.
+   */
+  async autostart(): Promise<AutostartOutcome[]> {
+    this.assertOpen();
+    return await this.tree.autostart();
+  }
+
+  /**
+   * The host goes down: stops everything, in order (LIF-46), and lets nothing be started any more. What ran is started
+   * again by the next autostart.
+   */
+  async shutdown(): Promise<ShutdownOutcome[]> {
+    this.assertOpen();
+    return await this.tree.shutdown();
+  }
+
   /** Lets go of everything. Containers that run live on, and the next supervisor of this state directory adopts them. */
   close(): Promise<void> {
     this.closing ??= this.shut();
@@ -237,8 +267,10 @@ export class Supervisor implements AsyncDisposable {
 
   private async shut(): Promise<void> {
     await this.layers.close();
+    const begun = this.tree.close();
     // A start or stop under way is finished first: half of one must not be left to the next supervisor.
     await Promise.allSettled(this.list().map(container => container.custody.settled()));
+    await begun;
     await Promise.all(this.list().map(container => container.custody.letGo()));
     await this.perform(compileRelease(this.host.facts, this.host.runDir));
     await this.host.lxcfs.close();
@@ -308,6 +340,11 @@ export class Supervisor implements AsyncDisposable {
     }
   }
 
+  private make(spec: ContainerSpec, assigned: Assigned): Container {
+    const { host, log, logger } = this;
+    return new Container({ host, spec, assigned, log, logger, remove: () => this.remove(spec.name) });
+  }
+
   private restore(stored: StoredContainer): void {
     const spec = resolveSpec(stored.spec, () => stored.idmap ?? this.ids.allocate());
     if (spec.rootfs.kind === 'archive') {
@@ -317,10 +354,7 @@ export class Supervisor implements AsyncDisposable {
     }
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
     const assigned = this.assign(spec, stored.created, stored.layer);
-    this.containers.set(
-      spec.name,
-      new Container({ host: this.host, spec, assigned, log: this.log, logger: this.logger }),
-    );
+    this.containers.set(spec.name, this.make(spec, assigned));
   }
 
   /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
@@ -337,6 +371,8 @@ export class Supervisor implements AsyncDisposable {
       return;
     }
     await container.custody.sweep();
+    // It has ended while nobody looked (LIF-47).
+    if (container.custody.keeping.isLeftover()) await this.remove(container.name);
   }
 
   private async makeRoomFor(spec: ContainerSpec): Promise<void> {
@@ -346,14 +382,23 @@ export class Supervisor implements AsyncDisposable {
 
   /** What was written of its last life, if it can be read. */
   private async recall(container: Container): Promise<void> {
-    try {
-      const record = await readLife(this.store.directoryOf(container.name));
+    const directory = this.store.directoryOf(container.name);
+    const tolerantly = async (file: string, read: () => Promise<void>): Promise<void> => {
+      try {
+        await read();
+      } catch (error) {
+        if (!CaissonError.is(error)) throw error;
+        await this.store.setAside(container.name, file);
+        this.tellSetAside(error);
+      }
+    };
+    await tolerantly(LIFE_FILE, async () => {
+      const record = await readLife(directory);
       if (record !== undefined) container.custody.remember(record);
-    } catch (error) {
-      if (!CaissonError.is(error)) throw error;
-      await this.store.setAside(container.name, LIFE_FILE);
-      this.tellSetAside(error);
-    }
+    });
+    await tolerantly(POWER_FILE, async () => {
+      container.custody.keeping.power.recall(await readPower(directory));
+    });
   }
 
   private readonly discard: Discard = path => discard(this.host, path);

@@ -95,6 +95,17 @@ export const specInput = fc
         },
         optional,
       ),
+      boot: fc.record(
+        {
+          autostart: fc.constantFrom(true, false, 'last-state'),
+          priority: fc.integer({ min: -10, max: 10 }),
+          delay: fc.nat(10_000),
+          stopPriority: fc.integer({ min: -10, max: 10 }),
+          hostShutdownAction: fc.constantFrom('stop', 'force-stop'),
+        },
+        optional,
+      ),
+      ephemeral: fc.boolean(),
       console: fc.record(
         {
           ring: fc.nat(1_000_000),

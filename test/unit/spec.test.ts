@@ -64,6 +64,16 @@ describe('defaults', () => {
         backoff: { initial: 100, factor: 2, max: 60_000, jitter: 0.1, resetAfter: 10_000 },
         limit: { count: 10, period: 60_000 },
       },
+      boot: {
+        autostart: 'last-state',
+        priority: null,
+        delay: 0,
+        autorestart: false,
+        stopPriority: 0,
+        hostShutdownTimeout: 30_000,
+        hostShutdownAction: 'stop',
+      },
+      ephemeral: false,
       console: { ring: 131_072, controlling: 'auto', rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
