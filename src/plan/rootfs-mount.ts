@@ -4,6 +4,7 @@ import { CaissonError } from '../spec/errors.js';
 import { initName } from './detect.js';
 import type { HostFacts } from './facts.js';
 import { imageMount, imageSteps } from './image.js';
+import { mapsOwners, ownership, shiftSteps, shiftTarget } from './ownership.js';
 import { layerOf, type Places, sourceOf } from './rootfs-layer.js';
 import type { HostAction, HostStep } from './step.js';
 
@@ -43,10 +44,9 @@ function check(spec: ContainerSpec, facts: HostFacts, dir: 'fd:rootfs.dir' | 'fd
     path,
     init: spec.init,
     createMissing,
-    // Without idmapped mounts the tree must already belong to the container's own ids.
-    owner: facts.features.idmappedMounts ? null : first,
+    owner: ownership(spec, facts) === 'owned' ? first : null,
     // Through an overlay, which maps no ids, what is made must be given to the container's root.
-    giveTo: overlay === 'none' && facts.features.idmappedMounts ? null : first,
+    giveTo: overlay === 'none' && mapsOwners(spec, facts) ? null : first,
   };
 }
 
@@ -68,7 +68,7 @@ export function rootfsChecks(spec: ContainerSpec, facts: HostFacts, places: Plac
     const label = `check /dev, /proc, /sys and ${initName(spec)} in the root file system`;
     steps.push(creating('rootfs.check', label, check(spec, facts, openedRootfs(spec, places))));
   }
-  return steps;
+  return [...steps, ...shiftSteps(spec, facts, places)];
 }
 
 function overlaySteps(
@@ -110,7 +110,8 @@ function overlaySteps(
 /** Makes `fd:rootfs`, a detached mount. Never attached in the host's mount namespace: cloning that grows with it. */
 export function rootfsMount(spec: ContainerSpec, facts: HostFacts, places: Places): HostStep[] {
   const layer = layerOf(spec, places);
-  const idmapped = spec.idmap !== null && facts.features.idmappedMounts;
+  const idmapped = mapsOwners(spec, facts);
+  const otherwise = ownership(spec, facts) === 'either' ? shiftTarget(spec, places) : null;
   if (layer !== null && idmapped && !facts.features.overlayOnIdmapped) {
     throw new CaissonError(
       'HOST_UNSUPPORTED',
@@ -140,6 +141,7 @@ export function rootfsMount(spec: ContainerSpec, facts: HostFacts, places: Place
         op: 'mount.idmap',
         mount: tree,
         userns: 'fd:userns',
+        ...(otherwise === null ? {} : { otherwise }),
       }),
     );
     used.push('fd:userns');

@@ -118,6 +118,13 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
       hint: 'leave out either of the two',
     });
   }
+  if (rootfs.shift === 'chown' && (rootfs.overlay !== 'none' || spec.privileged === true)) {
+    const why =
+      spec.privileged === true
+        ? 'a privileged container has no ids of its own'
+        : 'below a layer the directory is only read';
+    throw new CaissonError('SPEC_INVALID', `rootfs.shift: ${why}`, { field: 'rootfs.shift' });
+  }
   if (spec.privileged === true && spec.idmap !== undefined) {
     throw new CaissonError('SPEC_INVALID', 'idmap: a privileged container has no user namespace to map ids in', {
       field: 'idmap',

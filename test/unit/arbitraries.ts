@@ -26,6 +26,7 @@ export const specInput = fc
             createMissing: fc.boolean(),
             overlay: fc.constantFrom('none', 'ephemeral', 'persistent'),
             allowSharedSuperblock: fc.boolean(),
+            shift: fc.constantFrom('auto', 'idmap', 'none'),
           },
           { requiredKeys: ['path'] },
         ),

@@ -225,6 +225,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   chown: IN_CGROUP,
   'policy.bpf': IN_CGROUP,
   'mount.idmap': IN_TREE,
+  'rootfs.shift': 'stays: it is recorded, needs no second time, and is undone when the container is removed',
   'tree.mkdir': IN_TREE,
   'tree.mknod': IN_TREE,
   'tree.file': IN_TREE,

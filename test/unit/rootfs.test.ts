@@ -2,9 +2,23 @@
 
 import { describe, expect, test } from 'vitest';
 import type { HostFacts } from '#src/plan/facts.js';
+import { compileUnshift } from '#src/plan/ownership.js';
+import type { Plan } from '#src/plan/step.js';
 import type { ContainerSpec } from '#src/spec/container.js';
 import { DEBIAN_12, HOSTS, NESTED, NO_IDMAP, PURE_V2 } from '../lib/facts.js';
-import { actions, at, expectError, has, initStepOf, LAYER, planOf, privileged, RUN_DIR, unprivileged } from './kit.js';
+import {
+  actions,
+  at,
+  DIR,
+  expectError,
+  has,
+  initStepOf,
+  LAYER,
+  planOf,
+  privileged,
+  RUN_DIR,
+  unprivileged,
+} from './kit.js';
 
 const EPHEMERAL = { path: '/srv/web', overlay: 'ephemeral' };
 
@@ -64,18 +78,54 @@ describe('ENV-01 to ENV-06 checks', () => {
 });
 
 describe('ownership', () => {
+  const OTHERWISE = { record: `${DIR}/shift.json`, first: 1_000_000, count: 65_536 };
+  const shifted = (shift: string, facts: HostFacts, more = {}): Plan =>
+    planOf(unprivileged({ rootfs: { path: '/srv/web', shift, ...more } }), facts);
+
   test("with idmapped mounts the tree is mapped by the child's own user namespace", () => {
-    const plan = planOf(unprivileged(), PURE_V2);
+    const plan = shifted('idmap', PURE_V2);
     expect(actions(plan, 'mount.idmap')).toEqual([{ op: 'mount.idmap', mount: 'fd:rootfs', userns: 'fd:userns' }]);
     expect(at(plan, 'creating.idmap')).toBeLessThan(at(plan, 'mounting.userns'));
     expect(at(plan, 'mounting.rootfs.idmap')).toBeLessThan(at(plan, 'mounting.rootfs.attach'));
   });
 
-  test("without them the tree must already belong to the container's root, and nothing is mapped", () => {
+  test('NET-33: by default a directory that cannot be mapped is shifted; one that is only read is not', () => {
+    expect(actions(planOf(unprivileged(), PURE_V2), 'mount.idmap')[0]).toMatchObject({ otherwise: OTHERWISE });
+    expect(actions(planOf(unprivileged({ rootfs: EPHEMERAL }), PURE_V2), 'mount.idmap')[0]).not.toHaveProperty(
+      'otherwise',
+    );
     const plan = planOf(unprivileged(), NO_IDMAP);
     expect(has(plan, 'mounting.rootfs.idmap')).toBe(false);
     expect(has(plan, 'mounting.userns')).toBe(false);
-    expect(actions(plan, 'rootfs.check')[0]?.owner).toBe(1_000_000);
+    expect(actions(plan, 'rootfs.shift')).toEqual([{ op: 'rootfs.shift', dir: 'fd:rootfs.dir', ...OTHERWISE }]);
+    expect(at(plan, 'creating.rootfs.shift')).toBeGreaterThan(at(plan, 'creating.rootfs.check'));
+    expect(actions(plan, 'rootfs.check')[0]?.owner).toBeNull();
+    const overlay = planOf(unprivileged({ rootfs: EPHEMERAL }), NO_IDMAP);
+    expect(actions(overlay, 'rootfs.shift')).toEqual([]);
+    expect(actions(overlay, 'rootfs.check')[0]?.owner).toBe(1_000_000);
+  });
+
+  test('NET-33: chown shifts, none demands that the tree belongs to the container already, on either kernel', () => {
+    for (const facts of [PURE_V2, NO_IDMAP]) {
+      for (const [shift, owner] of [
+        ['chown', null],
+        ['none', 1_000_000],
+      ] as const) {
+        const plan = shifted(shift, facts);
+        expect(actions(plan, 'mount.idmap')).toEqual([]);
+        expect(actions(plan, 'rootfs.check')[0]?.owner).toBe(owner);
+        expect(actions(plan, 'rootfs.shift')).toHaveLength(shift === 'chown' ? 1 : 0);
+      }
+    }
+    expectError(() => shifted('idmap', NO_IDMAP), 'HOST_UNSUPPORTED', 'rootfs.shift');
+  });
+
+  test("NET-33: a directory of the user is given back; what lies in the container's own goes with that", () => {
+    const { steps } = compileUnshift(unprivileged(), { dir: DIR });
+    expect(steps.map(({ action }) => action)).toEqual([{ op: 'rootfs.unshift', path: '/srv/web', ...OTHERWISE }]);
+    const own = unprivileged({ rootfs: `${DIR}/rootfs` });
+    for (const spec of [own, privileged(), unprivileged({ rootfs: { archive: '/srv/web.tar' } })])
+      expect(compileUnshift(spec, { dir: DIR }).steps).toEqual([]);
   });
 
   test('privileged: as it is, on either kernel', () => {

@@ -34,6 +34,7 @@ describe('defaults', () => {
         createMissing: false,
         overlay: 'none',
         allowSharedSuperblock: false,
+        shift: 'auto',
       },
       init: '/sbin/init',
       args: [],
@@ -301,6 +302,14 @@ describe('wrong types', () => {
 
   test.each([undefined, null, 'x', 5, true, [], [MINIMAL], new Date(0)])('the whole spec is %j', input => {
     refused(input, '', /^the spec: must be an object$/);
+  });
+
+  test("rootfs.shift: chown changes a directory that is written, for ids that are not the host's", () => {
+    const rootfs = { path: '/r', shift: 'chown' };
+    refused({ ...MINIMAL, rootfs: { ...rootfs, overlay: 'ephemeral' } }, 'rootfs.shift', /only read/);
+    refused({ ...MINIMAL, rootfs, privileged: true }, 'rootfs.shift', /no ids of its own/);
+    refused({ ...MINIMAL, rootfs: { path: '/r', shift: 'yes' } }, 'rootfs.shift', /auto, idmap, chown or none/);
+    refused({ ...MINIMAL, rootfs: { archive: '/r.tar', shift: 'chown' } }, 'rootfs.shift', /known/);
   });
 
   test('rootfs names an archive, whose tree is shared, together with something else', () => {

@@ -2,6 +2,13 @@
 import type { InitName, InitSigns } from '../../spec/inits.js';
 import type { Register } from './register.js';
 
+/** The host ids that the files of a tree are given to, and where that is remembered. */
+export interface ShiftTarget {
+  readonly record: string;
+  readonly first: number;
+  readonly count: number;
+}
+
 export type RootfsAction =
   | { readonly op: 'rootfs.open'; readonly path: string; readonly save: Register }
   | {
@@ -29,7 +36,15 @@ export type RootfsAction =
       readonly save: Register;
     }
   | { readonly op: 'userns.open'; readonly pid: Register; readonly save: Register }
-  | { readonly op: 'mount.idmap'; readonly mount: Register; readonly userns: Register }
+  | {
+      readonly op: 'mount.idmap';
+      readonly mount: Register;
+      readonly userns: Register;
+      /** What is done where the file system has no id-mapped mounts, or the tree has been shifted before. */
+      readonly otherwise?: ShiftTarget;
+    }
+  | ({ readonly op: 'rootfs.shift'; readonly dir: Register } & ShiftTarget)
+  | ({ readonly op: 'rootfs.unshift'; readonly path: string } & ShiftTarget)
   /** Which init the program `init` of the tree is, as registers that are filled where it has that property. */
   | {
       readonly op: 'init.detect';

@@ -5,6 +5,9 @@ import { absolutePath, flag, isRecord, object } from './values.js';
 export const OVERLAYS = ['none', 'ephemeral', 'persistent'] as const;
 export type OverlayKind = (typeof OVERLAYS)[number];
 
+export const SHIFTS = ['auto', 'idmap', 'chown', 'none'] as const;
+export type ShiftKind = (typeof SHIFTS)[number];
+
 const common = {
   /** Make missing /dev, /proc, /sys in the rootfs instead of refusing (ENV-03). */
   createMissing: v.optional(flag),
@@ -17,6 +20,8 @@ const directory = object({
   ...common,
   /** A privileged container on a plain directory can remount the host's file system read-only (ENV-70): say so. */
   allowSharedSuperblock: v.optional(flag),
+  /** How the files come to belong to an unprivileged container's ids (NET-33). */
+  shift: v.optional(v.picklist(SHIFTS, 'must be auto, idmap, chown or none')),
 });
 
 const image = object({
@@ -49,6 +54,7 @@ export interface Rootfs {
   readonly overlay: OverlayKind;
   readonly readOnly: boolean;
   readonly allowSharedSuperblock: boolean;
+  readonly shift: ShiftKind;
 }
 
 type RootfsInput = v.InferInput<typeof directory> | v.InferInput<typeof image> | v.InferInput<typeof archive>;
@@ -58,7 +64,15 @@ export function resolveRootfs(input: string | RootfsInput): Rootfs {
   const given: RootfsInput = typeof input === 'string' ? { path: input } : input;
   if ('archive' in given) {
     const { archive: path, createMissing = false, overlay = 'persistent' } = given;
-    return { path, kind: 'archive', createMissing, overlay, readOnly: false, allowSharedSuperblock: false };
+    return {
+      path,
+      kind: 'archive',
+      createMissing,
+      overlay,
+      readOnly: false,
+      allowSharedSuperblock: false,
+      shift: 'auto',
+    };
   }
   const readOnly = 'image' in given && given.readOnly === true;
   return {
@@ -68,5 +82,6 @@ export function resolveRootfs(input: string | RootfsInput): Rootfs {
     overlay: given.overlay ?? ('image' in given && !readOnly ? 'ephemeral' : 'none'),
     readOnly,
     allowSharedSuperblock: 'path' in given && given.allowSharedSuperblock === true,
+    shift: 'path' in given ? (given.shift ?? 'auto') : 'auto',
   };
 }

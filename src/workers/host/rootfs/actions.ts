@@ -13,6 +13,7 @@ import { mapOwners } from './idmap.js';
 import { openRootfs } from './open.js';
 import { makeLayer, overlay } from './overlay.js';
 import { mountsRun } from './run-mount.js';
+import { shiftTo, unshift } from './shift/shift.js';
 
 export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'rootfs.open': (action, context) => context.set(action.save, openRootfs(action.path)),
@@ -26,7 +27,10 @@ export const ROOTFS_ACTIONS: Executors<RootfsAction> = {
   'rootfs.overlay': (action, context) => context.set(action.save, overlay(context.get(action.lower), action)),
   'userns.open': (action, context) =>
     context.set(action.save, openat(AT.AT_FDCWD, `/proc/${context.get(action.pid)}/ns/user`, O.O_RDONLY)),
-  'mount.idmap': (action, context) => mapOwners(context.get(action.mount), context.get(action.userns)),
+  'mount.idmap': ({ mount, userns, otherwise }, context) =>
+    mapOwners(context.get(mount), context.get(userns), otherwise),
+  'rootfs.shift': (action, context) => shiftTo(context.get(action.dir), action),
+  'rootfs.unshift': action => unshift(action.path, action),
   'init.detect': (action, context) => {
     const root = context.get(action.root);
     const init = action.profile === 'auto' ? identifyInit(root, chosenInit(root, action.init)) : action.profile;
