@@ -188,6 +188,23 @@ describe('who may use an image', () => {
     await rig.expectNothingLeft();
   });
 
+  test('a device that outlives who made it, since others read it, keeps nobody waiting', async () => {
+    const first = await startShell(rig, 'unprivileged', { name: 'reborn', rootfs: { image: imageOf('erofs') } });
+    const second = await startShell(rig, 'unprivileged', { rootfs: { image: imageOf('erofs') } });
+    await first.container.kill();
+    await rig.supervisor.remove('reborn');
+    // The same name, now a writer: what it waits for at its end is its own device.
+    const begun = Date.now();
+    const { end } = await rig.run({
+      name: 'reborn',
+      rootfs: { image: copy('reborn'), overlay: 'none' },
+      script: 'true',
+    });
+    expect(end).toMatchObject({ state: 'stopped' });
+    expect(Date.now() - begun).toBeLessThan(slow(15_000));
+    expect(await second.say('ls /bin/busybox')).toBe('/bin/busybox');
+  });
+
   test('many start at the same time, each on an image of its own', async () => {
     const containers = await Promise.all(
       Array.from({ length: 12 }, (_, index) =>

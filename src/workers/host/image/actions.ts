@@ -22,7 +22,8 @@ export const IMAGE_ACTIONS: Executors<ImageAction> = {
   'image.mount': (action, context) =>
     context.set(action.save, mountImage(context.text(action.device), context.text(action.type), action)),
   'image.released': ({ label, timeoutMs }) => {
-    if (retryFor(timeoutMs, () => loops().every(({ name }) => name !== label))) return;
+    // One that is read only bears the name of who made it, also while others share it: it is not waited for.
+    if (retryFor(timeoutMs, () => loops().every(({ name, readOnly }) => readOnly || name !== label))) return;
     throw new CaissonError('TIMEOUT', `the image of ${label} is still in use after ${timeoutMs} ms`, {
       hint: 'a process outside the container may have its root open: losetup and fuser tell which',
     });

@@ -62,7 +62,8 @@ export function isOurs({ name }: LoopStatus): boolean {
 }
 
 /** Who uses a loop device, for people. */
-export function ownerOf({ name, number }: Loop): string {
+export function ownerOf({ name, number, readOnly }: Loop): string {
   const [, supervisor, container] = LABEL.exec(name) ?? [];
-  return container === undefined ? loopPath(number) : `container ${container} (${supervisor}, ${loopPath(number)})`;
+  if (container === undefined) return loopPath(number);
+  return `container ${container}${readOnly ? ', or one that shares its device' : ''} (${supervisor}, ${loopPath(number)})`;
 }
