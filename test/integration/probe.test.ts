@@ -64,6 +64,12 @@ const superOption =
     mountAt(found.mounts, point).superOptions.find(option => option === name || option.startsWith(`${name}=`));
 
 const hasProc = (name: string): boolean => existsSync(`/proc/${name}`);
+/** What reading a file of /proc says that tells of the host. AppArmor's profile does not even let it be opened. */
+function masked(name: string): string {
+  if (!hasProc(name)) return 'ENOENT';
+  const confined = typeof rig.supervisor.facts.apparmor?.parser === 'string';
+  return name === 'kcore' && confined ? 'EACCES' : 'empty';
+}
 const v2Only = (): boolean => rig.supervisor.facts.cgroups.v1.length === 0;
 
 /** §3.1: path, number; all of mode 0666, of container root, and they work. */
@@ -230,7 +236,7 @@ const TABLE: Row[] = [
     always('sysfs /devices/virtual/net rw,nosuid,nodev,noexec'),
   ],
   ...['kcore', 'kallsyms', 'keys', 'timer_list'].map(
-    (name): Row => ['ENV-34', `/proc/${name}`, word('masks', name), () => (hasProc(name) ? 'empty' : 'ENOENT')],
+    (name): Row => ['ENV-34', `/proc/${name}`, word('masks', name), () => masked(name)],
   ),
   [
     'ENV-36',
