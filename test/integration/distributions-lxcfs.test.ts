@@ -5,10 +5,11 @@ import type { Container, Supervisor } from 'caisson';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { booted, inside } from '../lib/inside.ts';
-import { TestLxcfs } from '../lib/lxcfs.ts';
+import { startOnce, TestLxcfs } from '../lib/lxcfs.ts';
 import { MODES, until, useRig } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
 
+beforeAll(startOnce);
 const rig = useRig();
 let tree = '';
 let lxcfs: TestLxcfs;

@@ -2,14 +2,15 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Container, Supervisor } from 'caisson';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { TestLxcfs } from '../lib/lxcfs.ts';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startOnce, TestLxcfs } from '../lib/lxcfs.ts';
 import { MuteServer } from '../lib/mute-server.ts';
 import { mountAt, parseMounts, sections } from '../lib/report.ts';
 import { MODES, type Mode, until, useRig } from '../lib/rig.ts';
 import { type Shell, startShell } from '../lib/shell.ts';
 import { SLOWNESS, slow } from '../lib/slow.ts';
 
+beforeAll(startOnce);
 const rig = useRig();
 
 const MIB = 1024 * 1024;
@@ -87,6 +88,8 @@ describe.each(MODES)('%s', mode => {
 
   test('ENV-46: /sys/devices/system/cpu/online follows the cpuset of the container', async ({ skip }) => {
     await lxcfs.start();
+    await until(() => lxcfs.knows('memory'), 'LXCFS tells what it has found');
+    if (!lxcfs.knows('cpuset')) skip('the cgroup that LXCFS runs in has no cpuset controller');
     const { container, say } = await shell(mode);
     const groups = readFileSync(`/proc/${container.pid}/cgroup`, 'utf8')
       .split('\n')

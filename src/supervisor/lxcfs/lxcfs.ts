@@ -11,7 +11,7 @@ import { Instance } from './instance.js';
 const LXCFS_PATH = '/var/lib/lxcfs';
 
 /** ms that it has to answer. */
-const ANSWER_MS = 500;
+const ANSWER_MS = 1000;
 /** ms between looks while containers run that use it. */
 const LOOK_EVERY_MS = 2000;
 /** ms that a start takes it as hung without asking again: the looks do. */
