@@ -11,7 +11,7 @@ import { CREDENTIALS, UUID } from './run-host.js';
 import { securitySteps } from './security.js';
 import type { InitAction, PlanNotice, Step } from './step.js';
 import { nameSteps, netSysctls } from './sysctls.js';
-import { controllingTerminal } from './terminal.js';
+import { controllingTerminal, ttysVariable } from './terminal.js';
 
 function init(id: string, label: string, action: InitAction): Step {
   return { id: `running.${id}`, phase: 'running', executor: 'init', label, action };
@@ -47,6 +47,7 @@ export function environmentOf(spec: ContainerSpec, facts: HostFacts): Variable[]
     ...(spec.machineId === 'env' ? [{ name: 'container_uuid', from: UUID }] : []),
     ...hostVariables(spec, facts).filter(variable => !own.has(variable.split('=')[0] ?? '')),
     ...notifyVariable(spec),
+    ...ttysVariable(spec),
     ...(Object.keys(spec.credentials).length === 0 ? [] : [`CREDENTIALS_DIRECTORY=${CREDENTIALS}`]),
     ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
   ];
@@ -58,6 +59,7 @@ function environmentNotice(spec: ContainerSpec, facts: HostFacts): PlanNotice[] 
   const features: Readonly<Record<string, string>> = {
     container_uuid: 'machineId',
     NOTIFY_SOCKET: 'ready',
+    container_ttys: 'ttys',
     CREDENTIALS_DIRECTORY: 'credentials',
     ...Object.fromEntries(HOST_KEYS.map(key => [`container_host_${key}`, 'hostInfo'])),
   };

@@ -4,12 +4,21 @@ import { KERNEL_LOG } from './covers.js';
 import { NOTIFY } from './notify.js';
 import type { Register } from './step.js';
 import { SYSLOG } from './syslog.js';
-import { idleTerminal } from './terminal.js';
+import { idleTerminal, ttyNumbers, ttyRegisters } from './terminal.js';
 
 /** A child copies our descriptor table up to its gate, so the gate should have a low number (launcher/program.ts). */
 export const KEPT_FROM = 512;
 
 /** Both ends of the console: the slave so that the master never sees a hang-up while init has it closed (HST-06). */
 export function keptDescriptors(spec: ContainerSpec): Register[] {
-  return ['fd:pidfd', 'fd:console', 'fd:console.slave', KERNEL_LOG, NOTIFY, SYSLOG, ...idleTerminal(spec).kept];
+  return [
+    'fd:pidfd',
+    'fd:console',
+    'fd:console.slave',
+    KERNEL_LOG,
+    NOTIFY,
+    SYSLOG,
+    ...ttyNumbers(spec).flatMap(number => Object.values(ttyRegisters(number))),
+    ...idleTerminal(spec).kept,
+  ];
 }

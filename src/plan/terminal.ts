@@ -15,6 +15,41 @@ function ttyGroup(spec: ContainerSpec): number | null {
   return spec.idmap.count > TTY_GID ? spec.idmap.first + TTY_GID : null;
 }
 
+/** Both ends of the n-th terminal for logins; its number is n too, since the console's is 0. */
+export function ttyRegisters(number: number): { readonly master: Register; readonly slave: Register } {
+  return { master: `fd:tty.${number}`, slave: `fd:tty.${number}.slave` };
+}
+
+export function ttyNumbers(spec: ContainerSpec): number[] {
+  return Array.from({ length: spec.ttys }, (_, index) => index + 1);
+}
+
+/** Where an init starts logins, besides the console (HST-16); never by the name of a virtual terminal (HST-48). */
+export function ttysVariable(spec: ContainerSpec): string[] {
+  return spec.ttys === 0
+    ? []
+    : [
+        `container_ttys=${ttyNumbers(spec)
+          .map(number => `pts/${number}`)
+          .join(' ')}`,
+      ];
+}
+
+function loginTerminals(spec: ContainerSpec): HostStep[] {
+  const owner = spec.idmap?.first ?? 0;
+  return ttyNumbers(spec).map(number =>
+    host(`tty.${number}`, `pts/${number} for a login`, {
+      op: 'pty.open',
+      devpts: 'fd:devpts',
+      rows: spec.console.rows,
+      cols: spec.console.cols,
+      uid: owner,
+      gid: ttyGroup(spec) ?? owner,
+      save: ttyRegisters(number),
+    }),
+  );
+}
+
 /** Master of the idle terminal. */
 export const IDLE: Register = 'fd:idle';
 const IDLE_SLAVE: Register = 'fd:idle.slave';
@@ -99,6 +134,7 @@ export function terminalSteps(spec: ContainerSpec): { made: HostStep[]; attached
         gid: gid ?? owner,
         save: { master: 'fd:console', slave: 'fd:console.slave' },
       }),
+      ...loginTerminals(spec),
       ...idleTerminal(spec).made,
     ],
     attached: [

@@ -66,6 +66,7 @@ export interface ContainerSpec {
   readonly restart: RestartRules;
   readonly boot: BootSpec;
   readonly ephemeral: boolean;
+  readonly ttys: number;
   readonly console: {
     readonly ring: number;
     readonly controlling: boolean | 'auto';
@@ -194,6 +195,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     restart: restartOf(spec),
     boot: resolveBoot(spec.boot),
     ephemeral: spec.ephemeral ?? false,
+    ttys: spec.ttys ?? 0,
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
       controlling: spec.console?.controlling ?? 'auto',

@@ -103,6 +103,8 @@ export const containerSpecSchema = object({
   boot: v.optional(boot),
   /** It is removed once it has ended (LIF-47). */
   ephemeral: v.optional(flag),
+  /** Terminals for logins besides the console (ENV-26). */
+  ttys: v.optional(whole(0, 16)),
   console: v.optional(
     object({
       /** Bytes of console output kept for later readers (ENV-25). */

@@ -41,6 +41,8 @@ export interface ContainerParts {
 export class Container {
   /** The console of PID 1: readable and writable, always drained, the last bytes kept over restarts. */
   readonly console: Console;
+  /** Terminals for logins, as many as `ttys` in the spec says: `pts/1` and so on inside. Each is a console, too. */
+  readonly ttys: readonly Console[];
   /** For the supervisor. */
   readonly custody: Custody;
   private readonly parts: ContainerParts;
@@ -66,16 +68,26 @@ export class Container {
       failed: ({ message }) => this.announcer.publish({ type: 'notice', code: 'record-not-written', message }),
     });
     this.console = new Console(parts.spec.console.ring);
+    this.ttys = Array.from({ length: parts.spec.ttys }, () => new Console(parts.spec.console.ring));
     this.readiness = new Readiness(body => this.announcer.publish(body));
     this.log = new Syslog(({ time: _time, ...message }, untold) =>
       this.announcer.publish({ type: 'syslog', ...message, untold }),
     );
-    this.executor = new Executor(parts.host, parts.spec, parts.assigned, this.console, this.readiness, this.log, {
-      phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
-      notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
-      exit: exit => this.lifecycle.exited(exit),
-      isSpent: exit => this.keeping.restarter.isSpent(exit),
-    });
+    this.executor = new Executor(
+      parts.host,
+      parts.spec,
+      parts.assigned,
+      this.console,
+      this.ttys,
+      this.readiness,
+      this.log,
+      {
+        phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
+        notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
+        exit: exit => this.lifecycle.exited(exit),
+        isSpent: exit => this.keeping.restarter.isSpent(exit),
+      },
+    );
     this.keeping = new Keeping(parts, this.announcer, () => this.lifecycle);
     this.updates = new Updates({
       name: this.name,

@@ -11,7 +11,7 @@ import { UUID } from '../plan/run-host.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { SYSLOG } from '../plan/syslog.js';
 import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
-import { IDLE } from '../plan/terminal.js';
+import { IDLE, ttyRegisters } from '../plan/terminal.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
@@ -74,6 +74,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     public spec: ContainerSpec,
     private readonly assigned: Assigned,
     private readonly console: Console,
+    private readonly ttys: readonly Console[],
     private readonly readiness: Readiness,
     private readonly syslog: Syslog,
     private readonly events: ExecutorEvents,
@@ -265,7 +266,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     this.idle = undefined;
     this.unfollow?.();
     this.unfollow = undefined;
-    this.console.disconnect();
+    for (const tty of [this.console, ...this.ttys]) tty.disconnect();
     this.readiness.close();
     this.syslog.close();
   }
@@ -295,6 +296,10 @@ export class Executor implements ContainerPort, LxcfsUser {
     const { 'fd:console': master, [IDLE]: idle } = registers;
     if (master !== undefined) this.console.connect(master);
     if (idle !== undefined) this.idle = drain(idle);
+    for (const [index, tty] of this.ttys.entries()) {
+      const end = registers[ttyRegisters(index + 1).master];
+      if (end !== undefined) tty.connect(end);
+    }
   }
 
   /**

@@ -44,8 +44,17 @@ export function planOfUnmount(spec: ContainerSpec, target: string): Plan {
   return compileLiveUnmount(spec, checkTarget(target));
 }
 
+/** HST-48. */
+const VIRTUAL_TERMINAL = /^\/+(?:\.\/+)*dev\/+(?:\.\/+)*(?:tty\d|vcs)/;
+
 function checkTarget(target: unknown): string {
   const path = checkPath('target', target);
+  if (VIRTUAL_TERMINAL.test(path)) {
+    throw new CaissonError('SPEC_INVALID', 'target: must not be the name of a virtual terminal', {
+      field: 'target',
+      hint: 'programs that find one take the container for a machine with a screen: use ttys',
+    });
+  }
   if (/^[/.]*$/.test(path)) throw new CaissonError('SPEC_INVALID', 'target: must not be the root', { field: 'target' });
   return path;
 }

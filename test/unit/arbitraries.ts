@@ -107,6 +107,7 @@ export const specInput = fc
         optional,
       ),
       ephemeral: fc.boolean(),
+      ttys: fc.nat(3),
       console: fc.record(
         {
           ring: fc.nat(1_000_000),

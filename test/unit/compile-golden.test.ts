@@ -84,6 +84,7 @@ describe('start plans', () => {
       limits: { memory: 268_435_456, pids: 500 },
       rlimits: { nofile: { soft: 4096, hard: 'unlimited' } },
       oomScoreAdj: 500,
+      ttys: 2,
       console: { controlling: false, rows: 50, cols: 132 },
     });
     return planOf(spec, PURE_V2);

@@ -75,6 +75,7 @@ describe('defaults', () => {
         hostShutdownAction: 'stop',
       },
       ephemeral: false,
+      ttys: 0,
       console: { ring: 131_072, controlling: 'auto', rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
@@ -272,6 +273,7 @@ describe('wrong types', () => {
     ['security.nesting', 'boolean', /must be true or false/, nesting => ({ ...MINIMAL, security: { nesting } })],
     ['oomScoreAdj', 'number', /must be a number/, oomScoreAdj => ({ ...MINIMAL, oomScoreAdj })],
     ['signals', 'object', /must be an object/, signals => ({ ...MINIMAL, signals })],
+    ['ttys', 'number', /must be a number/, ttys => ({ ...MINIMAL, ttys })],
     ['console', 'object', /must be an object/, console => ({ ...MINIMAL, console })],
     ['console.ring', 'number', /must be a number/, ring => ({ ...MINIMAL, console: { ring } })],
     [

@@ -13,6 +13,7 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 function variableFault(name: string, value: unknown): string | undefined {
   if (!VARIABLE.test(name)) return 'must be a variable name';
   if (name === 'container') return 'must not be set here: use type';
+  if (name === 'container_ttys') return 'must not be set here: use ttys';
   if (name === 'CREDENTIALS_DIRECTORY') return 'must not be set here: use credentials';
   if (typeof value !== 'string') return 'must be a string';
   return value.includes('\0') ? 'must not contain a NUL byte' : undefined;
