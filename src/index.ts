@@ -14,6 +14,8 @@ export type { ShutdownOutcome } from './supervisor/boot.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
+export type { ExecExit, ExecOutput, ExecProcess } from './supervisor/exec.js';
+export type { ExecOptions, ExecUser } from './supervisor/exec-options.js';
 export { type Inspection, inspect } from './supervisor/inspect.js';
 export type { JournalOptions } from './supervisor/journal/journal.js';
 export type { Warning } from './supervisor/keeping.js';

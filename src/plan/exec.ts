@@ -15,6 +15,7 @@ import { ignoredSignals } from './init.js';
 import { TARGET } from './live-mount.js';
 import { securitySteps } from './security.js';
 import type { HostAction, HostStep, InitAction, InitStep, Plan, Step } from './step.js';
+import { ttyGroup } from './terminal.js';
 
 /** What is to be run, by ids and paths that are known. */
 export interface ExecWish {
@@ -27,10 +28,21 @@ export interface ExecWish {
   readonly uid: number;
   readonly gid: number;
   readonly groups: readonly number[];
+  readonly stdio: Stdio;
 }
 
-/** Standard input, output and error of the program: the caller's registers. */
-export const STDIO = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const;
+/** What its standard descriptors are: /dev/null, a pipe each, or all a terminal of the container's. */
+export type Stdio =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'pipes' }
+  | { readonly kind: 'tty'; readonly rows: number; readonly cols: number };
+
+/** Standard input, output and error of the program. */
+const STDIO = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const;
+/** The other ends of its pipes. */
+export const PIPES = ['fd:stdin.ours', 'fd:stdout.ours', 'fd:stderr.ours'] as const;
+/** The master side of its terminal. */
+export const MASTER = 'fd:tty';
 /** The gate: at end of file the program has been executed, or never will be. */
 export const GATE = 'fd:gate';
 /** The process that has joined and clones the program's. */
@@ -113,9 +125,52 @@ function keyring(spec: ContainerSpec, facts: HostFacts): InitStep[] {
   return adopted(securitySteps(spec, facts).steps.filter(({ action }) => action.op === 'session_keyring'));
 }
 
-/**
- * @param registers the plan is executed with: `pid` and TARGET of PID 1, and STDIO.
- */
+/** A child copies our descriptor table up to its gate, so what is kept has high numbers (launcher/program.ts). */
+export const KEPT_FROM = 512;
+
+interface Streams {
+  readonly open: readonly HostStep[];
+  /** Descriptors 0 to 2. */
+  readonly registers: readonly string[];
+  /** Our ends. */
+  readonly kept: readonly string[];
+}
+
+/** The files belong to the user, so that it may open them again by /dev/stdout and its like. */
+function streams(spec: ContainerSpec, { stdio, uid, gid }: ExecWish): Streams {
+  const outside = (id: number): number => (spec.idmap?.first ?? 0) + id;
+  if (stdio.kind === 'null') {
+    const action: HostAction = { op: 'open', path: '/dev/null', flags: ['O_RDWR'], save: 'fd:null' };
+    return { open: [host('null', 'open /dev/null', action)], registers: Array(3).fill('fd:null'), kept: [] };
+  }
+  if (stdio.kind === 'pipes') {
+    const action: HostAction = {
+      op: 'join.pipes',
+      uid: outside(uid),
+      gid: outside(gid),
+      save: { theirs: STDIO, ours: PIPES },
+    };
+    return { open: [host('pipes', 'a pipe for each standard descriptor', action)], registers: STDIO, kept: PIPES };
+  }
+  const { rows, cols } = stdio;
+  return {
+    open: [
+      host('tty', "a terminal in the container's devpts", {
+        op: 'join.tty',
+        pidfd: TARGET,
+        rows,
+        cols,
+        uid: outside(uid),
+        gid: ttyGroup(spec) ?? outside(gid),
+        save: { master: MASTER, slave: 'fd:tty.slave' },
+      }),
+    ],
+    registers: Array(3).fill('fd:tty.slave'),
+    kept: [MASTER],
+  };
+}
+
+/** Executed with the registers `pid` and TARGET of PID 1. */
 export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWish): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const birth = cgroups.v2 !== null && facts.features.cloneIntoCgroup;
@@ -134,7 +189,18 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
           }),
         ];
   const joins = [...hierarchies.map(({ name }) => name), ...(cgroups.v2 === null || birth ? [] : ['v2'])];
+  const { open, registers, kept } = streams(spec, wish);
+  const raise: HostStep = {
+    ...host('raise', 'give what we keep high numbers: the low ones are for launches', {
+      op: 'raise',
+      registers: kept,
+      from: KEPT_FROM,
+    }),
+    tolerate: [{ errno: 'EINVAL', why: 'the limit on descriptors is lower' }],
+  };
   const steps: Step[] = [
+    ...open,
+    ...(kept.length === 0 ? [] : [raise]),
     ...hierarchies.map(({ name, tasks }) =>
       host(`cgroup.${name}`, `open ${tasks}`, {
         op: 'open',
@@ -168,7 +234,7 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
       namespaces,
     }),
     init('umask', 'umask 0022', { op: 'umask', mask: 0o022 }),
-    ...STDIO.map((fd, to) => init(`fd.${to}`, `descriptor ${to}`, { op: 'dup', fd, to })),
+    ...registers.map((fd, to) => init(`fd.${to}`, `descriptor ${to}`, { op: 'dup', fd, to })),
     init('signals.default', 'default action for every ignored signal', {
       op: 'default_signals',
       signals: ignoredSignals(facts),
@@ -180,8 +246,11 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
     init('fds', 'close all but the standard descriptors and the gate', { op: 'close_from', from: 4 }),
     init('inside', "a child in the container's pid namespace", { op: 'fork', child: 1, cgroup: null }),
     init('session', 'new session', { op: 'setsid' }),
+    ...(wish.stdio.kind === 'tty'
+      ? [init('tty.controlling', 'its controlling terminal', { op: 'controlling_stdin' })]
+      : []),
     init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),
-    init('exec', `exec ${wish.programs[0]}`, {
+    init('exec', `exec ${wish.argv[0]}`, {
       op: 'execve',
       path: wish.programs[0],
       others: wish.programs.slice(1),
@@ -195,9 +264,9 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
         ...hierarchies.map(({ name }) => `fd:cgroup.${name}`),
         ...(cgroups.v2 === null ? [] : ['fd:cgroup.v2']),
         TARGET,
-        ...STDIO,
+        ...new Set(registers),
       ],
     }),
   ];
-  return { container: spec.name, steps, notices: [], exports: [GATE, JOINED] };
+  return { container: spec.name, steps, notices: [], exports: [GATE, JOINED, ...kept] };
 }

@@ -87,5 +87,5 @@ export function savedRegisters(action: HostAction): Register[] {
   if (!('save' in action)) return [];
   const { save } = action;
   if (typeof save === 'string') return [save];
-  return Object.values(save);
+  return Object.values(save).flat();
 }

@@ -10,7 +10,7 @@ import type { HostStep, InitStep, Register } from './step.js';
 const TTY_GID = 5;
 
 /** Host id of the group that terminals belong to; null where it is not mapped. */
-function ttyGroup(spec: ContainerSpec): number | null {
+export function ttyGroup(spec: ContainerSpec): number | null {
   if (spec.idmap === null) return TTY_GID;
   return spec.idmap.count > TTY_GID ? spec.idmap.first + TTY_GID : null;
 }

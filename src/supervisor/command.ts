@@ -1,10 +1,7 @@
 /** The image's own way to halt or reboot, for inits that no signal makes do it (LIF-48). */
 import type { SignalPurpose } from '../machines/port.js';
-import { STDIO } from '../plan/exec.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
-import { AT, O } from '../syscalls/abi/constants.js';
-import { openat } from '../syscalls/fs.js';
 import type { Registers } from '../workers/context.js';
 import type { Host } from './host.js';
 import { join, whenEnded } from './joining.js';
@@ -25,8 +22,6 @@ export async function runCommand(
 ): Promise<boolean> {
   const name = COMMANDS[purpose];
   const [first = '', ...others] = DIRECTORIES.map(directory => `${directory}/${name}`);
-  const nothing = (flags: number): number => openat(AT.AT_FDCWD, '/dev/null', flags);
-  const stdio = Object.fromEntries(STDIO.map((fd, index) => [fd, nothing(index === 0 ? O.O_RDONLY : O.O_WRONLY)]));
   const wish = {
     programs: [first, ...others] as const,
     argv: [name],
@@ -35,9 +30,10 @@ export async function runCommand(
     uid: 0,
     gid: 0,
     groups: [],
+    stdio: { kind: 'null' as const },
   };
   try {
-    const exit = await within(whenEnded(await join(host, { spec, wish, target, stdio, signal })), signal);
+    const exit = await within(whenEnded(await join(host, { spec, wish, target, signal })), signal);
     // Killed: by the init that it has asked to end everything.
     return exit === undefined || exit === 'not-a-child' || exit.code !== 'exited' || exit.status === 0;
   } catch (error) {

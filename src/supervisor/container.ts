@@ -13,6 +13,8 @@ import { Announcer, type ContainerEvents } from './announcer.js';
 import { Console } from './console.js';
 import { Custody } from './custody.js';
 import type { EventLog } from './events.js';
+import type { ExecProcess } from './exec.js';
+import type { ExecOptions } from './exec-options.js';
 import { Executor } from './executor.js';
 import type { Host } from './host.js';
 import { Keeping, type Warning } from './keeping.js';
@@ -268,6 +270,21 @@ export class Container {
       error: error?.toJSON() ?? null,
       spec: { ...this.spec, credentials: withoutValues(this.spec.credentials) },
     };
+  }
+
+  /**
+   * Runs a program in the running container, with all restrictions of PID 1. Resolves when it has been executed. A name
+   * without a slash is looked up in PATH.
+   * @throws CaissonError SPEC_INVALID, EXEC_FAILED, CANCELLED, TIMEOUT; INVALID_TRANSITION when it does not run or is
+   * frozen (LIF-35).
+   */
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecProcess> {
+    if (this.state !== 'running') {
+      throw new CaissonError('INVALID_TRANSITION', `${this.name}: exec is not possible while ${this.state}`, {
+        field: 'state',
+      });
+    }
+    return await this.executor.exec(argv, options);
   }
 
   /**

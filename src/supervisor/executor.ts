@@ -23,6 +23,8 @@ import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
 import type { PackedRecords } from '../workers/packed.js';
 import { runCommand } from './command.js';
 import type { Console } from './console.js';
+import { type ExecProcess, exec } from './exec.js';
+import type { ExecOptions } from './exec-options.js';
 import type { Host } from './host.js';
 import { drain } from './idle-terminal.js';
 import { Launch } from './launch.js';
@@ -141,6 +143,11 @@ export class Executor implements ContainerPort, LxcfsUser {
       const message = `LXCFS has changed, but not its files in the running container: ${why}`;
       this.events.notice({ code: 'lxcfs-lost', message });
     }
+  }
+
+  /** Runs a program inside. */
+  exec(argv: readonly string[], options: ExecOptions): Promise<ExecProcess> {
+    return exec(this.host, this.spec, this.registers, argv, options);
   }
 
   /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */

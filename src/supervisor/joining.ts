@@ -2,7 +2,7 @@
  * A program on its way into a container. A worker launches the joiner; from there on it may take as long as the payload
  * likes (its files may be served by one of its own processes), so it is followed on the event loop, with a time limit.
  */
-import { compileExec, type ExecWish, GATE, JOINED } from '../plan/exec.js';
+import { compileExec, type ExecWish, GATE, JOINED, MASTER, PIPES } from '../plan/exec.js';
 import { TARGET } from '../plan/live-mount.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
@@ -28,7 +28,10 @@ const JOIN_TIMEOUT_MS = 20_000;
 export interface Joined {
   readonly pid: number;
   readonly pidfd: number;
+  /** Our ends of its standard descriptors, by the registers of the plan. */
+  readonly streams: Registers;
 }
+type Child = Omit<Joined, 'streams'>;
 
 /** Who joins what. */
 export interface JoinOptions {
@@ -36,8 +39,6 @@ export interface JoinOptions {
   readonly wish: ExecWish;
   /** Of PID 1. */
   readonly target: Registers;
-  /** Its standard descriptors: they are closed here, whatever happens. */
-  readonly stdio: Registers;
   /** Gives the join up. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -47,18 +48,16 @@ export interface JoinOptions {
  * @throws CaissonError EXEC_FAILED, STEP_FAILED, CHILD_DIED, TIMEOUT, CANCELLED, INVALID_TRANSITION
  */
 export async function join(host: Host, options: JoinOptions): Promise<Joined> {
-  const { spec, wish, target, stdio, signal } = options;
+  const { spec, wish, target, signal } = options;
   const { pid, 'fd:pidfd': pidfd } = target;
-  if (pid === undefined || pidfd === undefined) {
-    for (const fd of Object.values(stdio)) close(fd);
+  if (pid === undefined || pidfd === undefined)
     throw new CaissonError('INVALID_TRANSITION', `${spec.name} does not run`, { field: 'state' });
-  }
   const arena = host.arenas.takeFor([...wish.programs, ...wish.argv, ...wish.env]);
   const result = await host.pool.join(
     {
       spec,
       wish,
-      registers: { pid, [TARGET]: duplicate(pidfd, 3), ...stdio },
+      registers: { pid, [TARGET]: duplicate(pidfd, 3) },
       launch: { address: arena.address, size: arena.size },
       faults: host.faults,
     },
@@ -72,9 +71,20 @@ export async function join(host: Host, options: JoinOptions): Promise<Joined> {
     throw failed;
   }
   const { [GATE]: gate, [JOINED]: joined } = registers;
+  const streams = Object.fromEntries(
+    [...PIPES, MASTER].flatMap(register =>
+      registers[register] === undefined ? [] : [[register, registers[register]]],
+    ),
+  );
   if (gate === undefined || joined === undefined || awaited === undefined)
     throw new CaissonError('INTERNAL', 'the joiner was launched without what it is followed by');
-  return await new Following(host, { spec, wish, arena, gate, joined, awaited, pid1: pid }, signal).done;
+  try {
+    const child = await new Following(host, { spec, wish, arena, gate, joined, awaited, pid1: pid }, signal).done;
+    return { ...child, streams };
+  } catch (error) {
+    for (const fd of Object.values(streams)) close(fd);
+    throw error;
+  }
 }
 
 /** Undefined when there is no such process any more. */
@@ -109,15 +119,15 @@ interface Followed {
 
 /** The last two processes of a join: the one that clones, and the program's own. */
 class Following {
-  readonly done: Promise<Joined>;
-  private resolve!: (joined: Joined) => void;
+  readonly done: Promise<Child>;
+  private resolve!: (child: Child) => void;
   private reject!: (error: CaissonError) => void;
   private readonly program: Program;
   private readonly watches: Watch[] = [];
   private readonly timer: NodeJS.Timeout;
   private gateOpen = true;
   private cloning = true;
-  private child: Joined | undefined;
+  private child: Child | undefined;
   private givenUp: CaissonError | undefined;
   private ending = false;
   private readonly abort = (): void =>
@@ -177,7 +187,7 @@ class Following {
    * The number is from memory that the program's process shares with us until its exec, so it is not believed: it counts
    * when it is a child of ours that is in the container's pid namespace.
    */
-  private findChild(): Joined | undefined {
+  private findChild(): Child | undefined {
     const pid = this.program.pidOf(1);
     if (pid <= 0) return undefined;
     let pidfd: number;
@@ -218,13 +228,8 @@ class Following {
     return failureOf(step, new SyscallError(step.action.op, errno));
   }
 
-  private afterDeath(child: Joined, act: () => void): void {
-    const watching = watch(child.pidfd, () => {
-      if (reap(child.pidfd) === undefined) return;
-      watching.close();
-      close(child.pidfd);
-      act();
-    });
+  private afterDeath(child: Child, act: () => void): void {
+    whenEnded(child).then(act, (error: CaissonError) => this.reject(error));
   }
 
   private end(answer: () => void): void {
@@ -239,7 +244,7 @@ class Following {
 }
 
 /** How a joined process ended; it is reaped, at once: until then PID 1 cannot end. */
-export function whenEnded({ pidfd }: Joined): Promise<RawExit | 'not-a-child'> {
+export function whenEnded({ pidfd }: Child): Promise<RawExit | 'not-a-child'> {
   return new Promise(resolve => {
     const watching = watch(
       pidfd,

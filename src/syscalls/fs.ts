@@ -189,6 +189,24 @@ export function fileSystemOf(fd: number): number {
   return arena.getI64(buffer);
 }
 
+/** The magic number of the file system that `fd` is on (statfs(2)). */
+export function fileSystemType(fd: number): number {
+  const arena = scratch();
+  const buffer = arena.alloc(120);
+  const result = trySyscall('fstatfs', fd, buffer);
+  if (result < 0) throw new SyscallError('fstatfs', -result, `fd ${fd}`);
+  return arena.getI64(buffer);
+}
+
+/** pipe(7); both ends close-on-exec. */
+export function pipe(): { read: number; write: number } {
+  const arena = scratch();
+  const ends = arena.alloc(8);
+  const result = trySyscall('pipe2', ends, O.O_CLOEXEC);
+  if (result < 0) throw new SyscallError('pipe2', -result);
+  return { read: arena.getI32(ends), write: arena.getI32(ends + 4) };
+}
+
 const ST_NOEXEC = 8;
 
 /** True when the mount that `fd` is on does not allow execution. */

@@ -117,6 +117,9 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
   close_from: () => {
     expect(one({ op: 'close_from', from: 4 }).map(show)).toEqual(['close_range(4, 4294967295, 0)']);
   },
+  controlling_stdin: () => {
+    expect(one({ op: 'controlling_stdin' }).map(show)).toEqual([`ioctl(0, ${0x540e}, 0)`]);
+  },
   limits: () => {
     const entries = one({ op: 'limits', limits: { nofile: [1024, null] } });
     const limit = Number(entries[0]?.args[2]);

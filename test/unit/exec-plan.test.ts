@@ -13,6 +13,7 @@ const WISH: ExecWish = {
   uid: 33,
   gid: 33,
   groups: [4],
+  stdio: { kind: 'pipes' },
 };
 const SPECS = { unprivileged: unprivileged(), privileged: privileged() };
 
@@ -56,6 +57,19 @@ describe.each(CASES)('exec: $name', ({ spec, facts }) => {
     // What a user may not enter it may not work in.
     expect(at(plan, 'exec.user')).toBeLessThan(at(plan, 'exec.cwd'));
   });
+});
+
+test('with a terminal only that is set up by the process that can be seen', () => {
+  const facts = Object.values(HOSTS)[0];
+  if (facts === undefined) throw new Error('no host');
+  const plan = compileExec(unprivileged(), facts, { ...WISH, stdio: { kind: 'tty', rows: 24, cols: 80 } });
+  const after = plan.steps.slice(at(plan, 'exec.inside') + 1).filter(({ executor }) => executor === 'init');
+  expect(after.map(({ id }) => id)).toEqual([
+    'exec.session',
+    'exec.tty.controlling',
+    'exec.signals.unblock',
+    'exec.exec',
+  ]);
 });
 
 test('capabilities to change the user are kept for that, where the spec drops them', () => {

@@ -39,6 +39,8 @@ export type InitAction =
   | { readonly op: 'default_signals'; readonly signals: readonly string[] }
   | { readonly op: 'unblock_signals' }
   | { readonly op: 'close_on_exec'; readonly from: number }
+  /** Descriptor 0. */
+  | { readonly op: 'controlling_stdin' }
   | { readonly op: 'close_from'; readonly from: number }
   /** Of the process that calls it; null is unlimited. */
   | {

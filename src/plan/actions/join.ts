@@ -10,6 +10,23 @@ export type JoinAction =
       readonly pid: Register;
       readonly save: Register;
     }
+  /** A pipe for each standard descriptor; `theirs` belong to the user that is to have them, by host ids. */
+  | {
+      readonly op: 'join.pipes';
+      readonly uid: number;
+      readonly gid: number;
+      readonly save: { readonly theirs: readonly Register[]; readonly ours: readonly Register[] };
+    }
+  /** A terminal in the instance of devpts that is mounted in the container. */
+  | {
+      readonly op: 'join.tty';
+      readonly pidfd: Register;
+      readonly rows: number;
+      readonly cols: number;
+      readonly uid: number;
+      readonly gid: number;
+      readonly save: { readonly master: Register; readonly slave: Register };
+    }
   /** Clones the joiner; `sync` is its end of the gate, which is closed here. */
   | {
       readonly op: 'join.launch';

@@ -78,6 +78,7 @@ export const RESOLVE = {
   RESOLVE_NO_SYMLINKS: 4,
   RESOLVE_BENEATH: 8,
   RESOLVE_IN_ROOT: 16,
+  RESOLVE_CACHED: 32,
 } as const;
 
 export const OPEN_TREE = { OPEN_TREE_CLONE: 1, OPEN_TREE_CLOEXEC: O.O_CLOEXEC } as const;

@@ -1,13 +1,15 @@
 /** Executors of joining a running container. */
 import type { JoinAction } from '../../plan/actions/join.js';
 import { CaissonError } from '../../spec/errors.js';
-import { AT, O } from '../../syscalls/abi/constants.js';
-import { close, openat, readFile } from '../../syscalls/fs.js';
+import { AT, O, RESOLVE } from '../../syscalls/abi/constants.js';
+import { chownat, close, fileSystemType, openat, openat2, pipe, readFile } from '../../syscalls/fs.js';
 import { endProcess } from '../../syscalls/launcher/join.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { openPidfd, poll, reap } from '../../syscalls/process.js';
+import { openPty } from '../../syscalls/pty.js';
 import type { StepContext } from '../context.js';
 import type { Executors } from './executors.js';
+import { inMountNamespace } from './mount-namespace.js';
 
 /** It only clones itself: what comes after that is not waited for here. */
 const FOLLOW_TIMEOUT_MS = 10_000;
@@ -59,6 +61,27 @@ function kill(pidfd: string, context: StepContext): void {
   if (alive) throw new CaissonError('UNKILLABLE', 'what was to join the container is still alive after SIGKILL');
 }
 
+const DEVPTS = 0x1cd1;
+
+/**
+ * What is mounted on /dev/pts is the payload's choice: any instance of devpts will do. Only names that the kernel knows
+ * without asking a file system are followed: one that is a process of the payload could keep us waiting.
+ */
+function openDevpts(root: number): number {
+  const strict = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_SYMLINKS | RESOLVE.RESOLVE_CACHED;
+  const refused = (cause?: unknown): CaissonError =>
+    new CaissonError('EXEC_FAILED', 'there is no devpts on /dev/pts inside: no terminal can be made', { cause });
+  let devpts: number;
+  try {
+    devpts = openat2(root, 'dev/pts', O.O_PATH | O.O_DIRECTORY, strict);
+  } catch (error) {
+    throw refused(error);
+  }
+  if (fileSystemType(devpts) === DEVPTS) return devpts;
+  close(devpts);
+  throw refused();
+}
+
 export const JOIN_ACTIONS: Executors<JoinAction> = {
   'join.cgroup': (action, context) => {
     const path = payloadCgroup(action.payload, context.get(action.pid));
@@ -68,6 +91,27 @@ export const JOIN_ACTIONS: Executors<JoinAction> = {
         ? openat(AT.AT_FDCWD, `${path}/cgroup.procs`, O.O_WRONLY)
         : openat(AT.AT_FDCWD, path, O.O_RDONLY | O.O_DIRECTORY),
     );
+  },
+  'join.pipes': ({ uid, gid, save }, context) => {
+    for (const [index, theirs] of save.theirs.entries()) {
+      const ours = save.ours[index];
+      if (ours === undefined) throw new CaissonError('INTERNAL', `${theirs} has no other end`);
+      const { read, write } = pipe();
+      const [inner, outer] = index === 0 ? [read, write] : [write, read];
+      context.set(theirs, inner);
+      context.set(ours, outer);
+      chownat(inner, '', uid, gid);
+    }
+  },
+  'join.tty': ({ pidfd, save, ...wish }, context) => {
+    const devpts = inMountNamespace(context.get(pidfd), root => openDevpts(root));
+    try {
+      const { master, slave } = openPty(devpts, wish);
+      context.set(save.master, master);
+      context.set(save.slave, slave);
+    } finally {
+      close(devpts);
+    }
   },
   'join.launch': (action, context) => {
     const sync = context.get(action.sync);

@@ -178,6 +178,8 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       return [{ nr: NR.rt_sigprocmask, args: [SIG_SETMASK, arena.alloc(8), 0, 8] }];
     case 'close_on_exec':
       return [{ nr: NR.close_range, args: [action.from, 0xffffffff, CLOSE_RANGE_CLOEXEC] }];
+    case 'controlling_stdin':
+      return [{ nr: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }];
     case 'close_from':
       return [{ nr: NR.close_range, args: [action.from, 0xffffffff, 0] }];
     case 'limits':

@@ -1,0 +1,298 @@
+/** Programs run in running containers: streams, terminals, users, ends; and what the payload can make of them. */
+import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import process from 'node:process';
+import type { CaissonError, Container, ExecOptions, ExecOutput } from 'caisson';
+import { describe, expect, test } from 'vitest';
+import { compileInto } from '../lib/programs.ts';
+import { MODES, until, useRig, waitForText } from '../lib/rig.ts';
+import { slow } from '../lib/slow.ts';
+import { WATCHER } from '../lib/watcher.ts';
+
+const rig = useRig({ prepare: rootfs => compileInto(rootfs, 'watcher', WATCHER) });
+const SLEEPER = { init: '/bin/sleep', args: ['1000'] };
+
+async function sh(container: Container, script: string, options?: ExecOptions): Promise<ExecOutput & { text: string }> {
+  const program = await container.exec(['sh', '-c', script], options);
+  const output = await program.output();
+  return { ...output, text: output.stdout.toString() };
+}
+
+async function refusal(promise: Promise<unknown>): Promise<CaissonError> {
+  return await promise.then(
+    () => {
+      throw new Error('it was not refused');
+    },
+    (error: CaissonError) => error,
+  );
+}
+
+const fields = (status: string, ...names: string[]): string[] =>
+  status.split('\n').filter(line => names.some(name => line.startsWith(`${name}:`)));
+
+describe.each(MODES)('%s', mode => {
+  test('streams are separate, the exit code is exact; env, cwd and user are what was asked for', async () => {
+    const container = await rig.start({ mode, ...SLEEPER });
+    const options = { cwd: '/tmp', user: { uid: 33, gid: 44, groups: [55, 66] }, env: { A: 'b c', PATH: '/bin' } };
+    const { text, stderr, exit } = await sh(container, 'pwd; id; env | sort; echo wrong >&2; exit 42', options);
+    expect(text.split('\n')).toEqual([
+      '/tmp',
+      expect.stringMatching(/^uid=33\S* gid=44\S* groups=55\S*,66/),
+      'A=b c',
+      'HOME=/',
+      'PATH=/bin',
+      'PWD=/tmp',
+      expect.stringMatching(/^SHLVL/),
+      'container=lxc',
+      '',
+    ]);
+    expect(stderr.toString()).toBe('wrong\n');
+    expect(exit).toEqual({ kind: 'exit', status: 42, confidence: 'exact' });
+    // The user may open its own streams again.
+    expect((await sh(container, 'echo again > /dev/stdout', { user: 33 })).text).toBe('again\n');
+    expect((await sh(container, 'kill -USR1 $$')).exit).toMatchObject({
+      kind: 'signal',
+      number: 10,
+      signal: 'SIGUSR1',
+    });
+  });
+
+  test('a program has the restrictions of PID 1, its cgroups and namespaces, and only its own descriptors', async () => {
+    const container = await rig.start({
+      mode,
+      ...SLEEPER,
+      rlimits: { nofile: { soft: 333, hard: 444 } },
+      oomScoreAdj: 321,
+    });
+    const { pid } = container;
+    const program = await container.exec(['cat']);
+    const of = (file: string, which: number | undefined): string => readFileSync(`/proc/${which}/${file}`, 'utf8');
+    const names = [
+      'CapInh',
+      'CapPrm',
+      'CapEff',
+      'CapBnd',
+      'CapAmb',
+      'NoNewPrivs',
+      'Seccomp',
+      'Seccomp_filters',
+      'SigBlk',
+      'SigIgn',
+      'Uid',
+      'Gid',
+      'Groups',
+    ];
+    expect(fields(of('status', program.pid), ...names)).toEqual(fields(of('status', pid), ...names));
+    for (const file of ['cgroup', 'uid_map', 'oom_score_adj', 'limits', 'loginuid', 'attr/current'])
+      expect(
+        readOr(() => of(file, program.pid)),
+        file,
+      ).toEqual(readOr(() => of(file, pid)));
+    const spaces = (which: number | undefined): string[] =>
+      ['mnt', 'pid', 'uts', 'ipc', 'net', 'cgroup', 'user'].map(name => readlinkSync(`/proc/${which}/ns/${name}`));
+    expect(spaces(program.pid)).toEqual(spaces(pid));
+    expect(readdirSync(`/proc/${program.pid}/fd`)).toEqual(['0', '1', '2']);
+    program.stdin?.end('through\n');
+    expect((await program.output()).stdout.toString()).toBe('through\n');
+  });
+
+  test('a terminal: of the container, with a size that changes, and what is typed', async () => {
+    const container = await rig.start({ mode, ...SLEEPER });
+    const program = await container.exec(['sh'], { tty: { rows: 30, cols: 100 }, env: { PS1: '$ ' } });
+    const tty = program.tty;
+    if (tty === null) throw new Error('no terminal');
+    expect([program.stdin, program.stdout, program.stderr]).toEqual([null, null, null]);
+    let shown = '';
+    tty.on('data', (data: Buffer) => {
+      shown += data.toString();
+    });
+    tty.write('tty; stty size; echo $TERM\n');
+    await until(() => /\/dev\/pts\/\d+\r\n30 100\r\nxterm\r\n/.test(shown), `the shell answers: ${shown}`);
+    program.resize(50, 132);
+    tty.write('stty size\n');
+    await until(() => shown.includes('50 132'), 'the new size');
+    tty.write('sleep 100\n');
+    await new Promise(resolve => setTimeout(resolve, slow(300)));
+    tty.write('\x03');
+    tty.write('echo $((6 * 7))\n');
+    await until(() => shown.includes('\r\n42\r\n'), '^C ends what runs in the foreground');
+    tty.write('exit 5\n');
+    expect(await program.wait()).toMatchObject({ kind: 'exit', status: 5 });
+    if (!tty.readableEnded) await once(tty, 'end');
+  });
+
+  test('LIF-20: a program ends with its container, in whatever session, and holds up no stop', async () => {
+    const container = await rig.start({ mode, ...SLEEPER });
+    const program = await container.exec(['sh', '-c', 'setsid sleep 1000 & sleep 1000']);
+    const begun = performance.now();
+    await container.kill();
+    expect(performance.now() - begun).toBeLessThan(slow(5_000));
+    expect(await program.wait()).toMatchObject({ kind: 'signal', signal: 'SIGKILL' });
+    expect(program.kill()).toBe(false);
+    program.stdout?.destroy();
+    program.stderr?.destroy();
+  });
+
+  test('what a payload sees that watches a thousand programs come: none of the supervisor', async () => {
+    const container = await rig.start({ mode, ...SLEEPER });
+    const watcher = await container.exec(['watcher']);
+    let told = '';
+    watcher.stdout?.on('data', (data: Buffer) => {
+      told += data.toString();
+    });
+    watcher.stderr?.resume();
+    await until(() => told.includes('watching'), 'it watches');
+    const rounds = 100;
+    for (let round = 0; round < rounds; round++) {
+      const outputs = await Promise.all(
+        Array.from({ length: 10 }, async () => await (await container.exec(['true'])).output()),
+      );
+      for (const { exit } of outputs) expect(exit).toMatchObject({ kind: 'exit', status: 0 });
+    }
+    await (await container.exec(['touch', '/stop'])).output();
+    await until(() => told.includes('told'), 'it tells', slow(20_000));
+    await watcher.wait();
+    const lines = [...told.matchAll(/^saw (\S+) (.*)$/gm)].map(([, what, text]) => `${what} ${text}`);
+    const seen = (what: RegExp): string[] =>
+      lines.filter(line => what.test(line)).map(line => line.replace(/^\S+ /, ''));
+    console.log(`${mode}: ${lines.sort().join('; ')}`);
+    expect(seen(/^exe/), 'it did see them').toContain('/bin/busybox');
+    // Root of a privileged container may look into what runs the joiner's code, and finds nothing but that.
+    const own = ['/memfd:caisson (deleted)'];
+    for (const path of seen(/^(exe|map)/)) expect(['/bin/busybox', ...own]).toContain(path);
+    for (const path of seen(/^(cwd|root)/)) expect(path).toBe('/');
+    for (const file of seen(/^fd[012]$/)) expect(file).toBe('pipe');
+    for (const file of seen(/^fd3/)) expect(['socket', '/stop', '/proc']).toContain(file);
+    expect(seen(/^fd([4-9]|\d\d)/)).toEqual([]);
+    if (mode === 'unprivileged') for (const path of seen(/^(exe|map)/)) expect(path).toBe('/bin/busybox');
+  }, 120_000);
+});
+
+test('input of any length, and a reader that is slow holds up only its own program', async () => {
+  const container = await rig.start(SLEEPER);
+  const slowOne = await container.exec(['sh', '-c', 'while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done']);
+  const counting = await container.exec(['wc', '-c']);
+  counting.stdin?.end(Buffer.alloc(5_000_000, 'x'));
+  expect((await counting.output()).stdout.toString().trim()).toBe('5000000');
+  expect(slowOne.exit).toBeUndefined();
+  const [chunk] = (await once(slowOne.stdout ?? process.stdin, 'data')) as [Buffer];
+  expect(chunk.toString()).toContain('aaaa');
+  slowOne.kill('SIGKILL');
+  expect(await slowOne.wait()).toMatchObject({ signal: 'SIGKILL' });
+  slowOne.stdout?.destroy();
+  slowOne.stderr?.destroy();
+  const endless = await container.exec(['sh', '-c', 'while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done']);
+  expect(await refusal(endless.output(100_000))).toMatchObject({ code: 'OUTPUT_TOO_LONG' });
+  await endless.wait();
+  endless.stderr?.destroy();
+  // Written to a program that does not read, and has ended.
+  const deaf = await container.exec(['true']);
+  deaf.stdin?.write(Buffer.alloc(1_000_000));
+  expect((await deaf.output()).exit).toMatchObject({ status: 0 });
+});
+
+test('hundreds at once', async () => {
+  const container = await rig.start(SLEEPER);
+  const begun = performance.now();
+  const texts = await Promise.all(
+    Array.from({ length: 300 }, async (_, index) => (await sh(container, `echo ${index}`)).text),
+  );
+  console.log(`300 programs at once: ${((performance.now() - begun) / 300).toFixed(2)} ms each`);
+  expect(texts).toEqual(texts.map((_, index) => `${index}\n`));
+}, 60_000);
+
+test('an abort gives the call up, or kills the program', async () => {
+  const container = await rig.start(SLEEPER);
+  expect(await refusal(container.exec(['true'], { signal: AbortSignal.abort() }))).toMatchObject({ code: 'CANCELLED' });
+  const abort = new AbortController();
+  const program = await container.exec(['sleep', '1000'], { signal: abort.signal });
+  abort.abort();
+  expect((await program.output()).exit).toMatchObject({ kind: 'signal', signal: 'SIGKILL' });
+});
+
+test('LIF-35: a frozen container, and one that does not run, have no programs run in them', async () => {
+  const container = await rig.start(SLEEPER);
+  await container.freeze();
+  expect(await refusal(container.exec(['true']))).toMatchObject({ code: 'INVALID_TRANSITION', field: 'state' });
+  await container.unfreeze();
+  expect((await sh(container, 'echo up')).text).toBe('up\n');
+  await container.kill();
+  expect(await refusal(container.exec(['true']))).toMatchObject({ code: 'INVALID_TRANSITION' });
+});
+
+test.each([
+  ['argv', [], {}],
+  ['argv.0', [''], {}],
+  ['argv.1', ['true', 'a\0b'], {}],
+  ['cwd', ['true'], { cwd: 'relative' }],
+  ['user', ['true'], { user: -1 }],
+  ['user', ['true'], { user: 70_000 }],
+  ['user.groups.1', ['true'], { user: { uid: 0, groups: [1, 70_000] } }],
+  ['env.A', ['true'], { env: { A: 'b\0c' } }],
+  ['env.A=B', ['true'], { env: { 'A=B': 'c' } }],
+  ['tty.rows', ['true'], { tty: { rows: 0 } }],
+] as const)('bad input is refused by its name: %s', async (field, argv, options) => {
+  const container = await rig.start(SLEEPER);
+  expect(await refusal(container.exec(argv, options))).toMatchObject({ code: 'SPEC_INVALID', field });
+});
+
+test('what cannot be executed is told with its errno, and leaves nothing', async () => {
+  const container = await rig.start(SLEEPER);
+  const told = async (argv: string[], options?: ExecOptions): Promise<CaissonError> =>
+    await refusal(container.exec(argv, options));
+  expect(await told(['nonesuch'])).toMatchObject({ code: 'EXEC_FAILED', errno: 'ENOENT' });
+  expect(await told(['/etc'])).toMatchObject({ code: 'EXEC_FAILED', errno: 'EACCES' });
+  expect(await told(['true'], { cwd: '/nowhere' })).toMatchObject({ code: 'STEP_FAILED', errno: 'ENOENT' });
+});
+
+test.each([
+  'exec.pipes',
+  'exec.sync',
+  'exec.launch',
+  'exec.born',
+  'exec.namespaces',
+  'exec.inside',
+  'exec.exec',
+  'exec.follow',
+  'exec.close',
+])('a failure of %s leaves nothing behind', async step => {
+  const supervisor = await rig.open({ faults: { [step]: 12 } });
+  const container = await rig.start({ supervisor, ...SLEEPER });
+  const before = readdirSync('/proc/self/fd').length;
+  expect(await refusal(container.exec(['true']))).toMatchObject({ errno: 'ENOMEM' });
+  await until(() => readdirSync('/proc/self/fd').length <= before, 'its descriptors are closed');
+  await container.kill();
+});
+
+test('a container that runs out of memory all the time takes programs with it, but not the supervisor', async () => {
+  const script = 'while :; do dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; done';
+  const container = await rig.start({
+    init: '/bin/sh',
+    args: ['-c', `(${script}) & (${script}) & echo hungry; while :; do sleep 1; done`],
+    limits: { memory: 3 * 1024 * 1024 },
+  });
+  await waitForText(container, 'hungry');
+  const ends: Record<string, number> = {};
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const how = await container.exec(['true']).then(
+          async program => (await program.output()).exit.kind,
+          (error: CaissonError) => error.code,
+        );
+        ends[how] = (ends[how] ?? 0) + 1;
+      }),
+    );
+  }
+  console.log(`200 programs in 3 MiB: ${JSON.stringify(ends)}`);
+  // Whatever became of each; PID 1 may have been chosen, too.
+  expect(Object.values(ends).reduce((sum, count) => sum + count, 0)).toBe(200);
+}, 60_000);
+
+function readOr(read: () => string): string {
+  try {
+    return read();
+  } catch (error) {
+    return String((error as NodeJS.ErrnoException).code);
+  }
+}
