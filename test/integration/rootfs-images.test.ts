@@ -3,10 +3,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Container } from 'caisson';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ERRNO } from '#src/spec/errno.js';
 import { IMAGE_TYPES, type ImageType } from '#src/spec/image.js';
-import { makeImage } from '../lib/make-image.ts';
+import { makeImage, missingTools, noSquashfsIdmap } from '../lib/make-image.ts';
 import { finish, MODES, until, useRig } from '../lib/rig.ts';
 import { startShell } from '../lib/shell.ts';
 import { slow } from '../lib/slow.ts';
@@ -17,7 +17,17 @@ const rig = useRig();
 const images = new Map<ImageType, string>();
 const imageOf = (type: ImageType): string => images.get(type) ?? '';
 
+const noTools = missingTools();
+const noSquashfs = noSquashfsIdmap();
+/** One that cannot be written, for any container of this host. */
+const PACKED = noSquashfs === undefined ? 'squashfs' : 'erofs';
+
+beforeEach(({ skip }) => {
+  if (noTools !== undefined) skip(noTools);
+});
+
 beforeAll(() => {
+  if (noTools !== undefined) return;
   for (const type of IMAGE_TYPES) images.set(type, makeImage(type, rig.rootfs, join(rig.dir, `base.${type}`)));
 });
 
@@ -40,6 +50,10 @@ const OWNER = 'stat -c %u:%g /bin/busybox';
 
 describe.each(MODES)('%s', mode => {
   describe.each(IMAGE_TYPES)('%s', type => {
+    beforeEach(({ skip }) => {
+      if (type === 'squashfs' && mode === 'unprivileged' && noSquashfs !== undefined) skip(noSquashfs);
+    });
+
     test('by default changes go to a layer that is thrown away, and the image is not touched', async () => {
       const before = statSync(imageOf(type));
       const script = `${COUNT}; ${OWNER}; grep -c ' / overlay' /proc/self/mounts`;
@@ -100,7 +114,7 @@ describe.each(MODES)('%s', mode => {
   });
 
   test('ENV-70: a container that remounts its root read-only does not touch the host', async () => {
-    for (const rootfs of [{ image: copy('remount'), overlay: 'none' }, { image: imageOf('squashfs') }] as const) {
+    for (const rootfs of [{ image: copy('remount'), overlay: 'none' }, { image: imageOf(PACKED) }] as const) {
       const { lines } = await rig.run({ mode, rootfs, script: 'mount -o remount,ro /; touch /x; echo tried' });
       expect(lines.at(-1)).toBe('tried');
       writeFileSync(join(rig.dir, 'still-writable'), 'yes');
@@ -124,7 +138,7 @@ function nodes(): string {
   if (nodesImage !== undefined) return nodesImage;
   const tree = rig.tree();
   execFileSync('mknod', ['-m', '666', join(tree, 'null'), 'c', '1', '3']);
-  nodesImage = makeImage('squashfs', tree, join(rig.dir, 'nodes.squashfs'));
+  nodesImage = makeImage(PACKED, tree, join(rig.dir, 'nodes'));
   return nodesImage;
 }
 
@@ -172,7 +186,8 @@ describe('who may use an image', () => {
     await finish(writer);
   });
 
-  test.each(IMAGE_TYPES)('readers of one %s share a device, and with it what is in memory', async type => {
+  test.for(IMAGE_TYPES)('readers of one %s share a device, and with it what is in memory', async (type, { skip }) => {
+    if (type === 'squashfs' && noSquashfs !== undefined) skip(noSquashfs);
     const shells = [];
     for (const mode of [...MODES, ...MODES]) {
       shells.push(await startShell(rig, mode, { rootfs: { image: imageOf(type) } }));
@@ -298,7 +313,7 @@ describe('nothing is left behind', () => {
   test('LIF-07: whatever step of a start fails', async () => {
     const faults: Record<string, number> = {};
     const supervisor = await rig.open({ faults });
-    for (const rootfs of [{ image: imageOf('squashfs') }, { image: copy('faults'), overlay: 'none' }] as const) {
+    for (const rootfs of [{ image: imageOf(PACKED) }, { image: copy('faults'), overlay: 'none' }] as const) {
       const container = await rig.create({ supervisor, rootfs, init: '/bin/sleep', args: ['1000'] });
       await container.start();
       await container.kill();
