@@ -16,6 +16,7 @@ import { hostPaths } from './host-paths.js';
 import { identitySteps, launchSteps } from './identity.js';
 import { networkSteps, runningSteps } from './init.js';
 import { keptDescriptors } from './kept.js';
+import { attachJournal, linkJournal } from './link-journal.js';
 import { lxcfsMounts } from './lxcfs.js';
 import { machineRegister } from './machine.js';
 import { kernelMounts } from './mounts.js';
@@ -53,6 +54,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   const running = runningSteps(spec, facts, assigned.runDir);
   const optional = hostPaths(spec, facts);
   const lxcfs = lxcfsMounts(spec, facts);
+  const journal = linkJournal(spec, facts, assigned);
   const runDirectory: HostStep = {
     id: 'creating.run',
     phase: 'creating',
@@ -71,6 +73,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...cgroupJoin(facts, cgroups),
     ...rootfsMount(spec, facts, assigned),
     ...etcFiles(spec),
+    ...journal.steps,
     ...findInitSteps(spec),
     detectInitStep(spec),
     ...coversMake(spec),
@@ -89,6 +92,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...lxcfs.attach,
     ...runHostSeal(spec),
     ...etcBinds(spec),
+    ...attachJournal(journal),
     optional.close,
     ...lxcfs.close,
     ...rootfsDetachOld(),
@@ -102,7 +106,7 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
   return {
     container: spec.name,
     steps,
-    notices: [...lxcfs.notices, ...devices.notices, ...policy.notices, ...running.notices],
+    notices: [...journal.notices, ...lxcfs.notices, ...devices.notices, ...policy.notices, ...running.notices],
     exports: ['pid', ...keptDescriptors(spec)],
   };
 }

@@ -68,6 +68,8 @@ export interface HostFacts {
   readonly mknod: boolean;
   /** The uuid that the host's machine id stands for (HST-15). */
   readonly machineId: string | null;
+  /** Directory of its journals. */
+  readonly journals: string;
   /** What its os-release tells of the host (HST-17). */
   readonly osRelease: Readonly<Partial<Record<HostKey, string>>>;
   /** Host device nodes of the table that exist, by path below /dev. */

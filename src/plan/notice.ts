@@ -12,6 +12,7 @@ export const NOTICE_CODES = [
   'lxcfs-dead',
   'lxcfs-hung',
   'lxcfs-lost',
+  'journal',
   'machine-id-duplicate',
   'machine-id-host',
   'oom-late',

@@ -10,6 +10,7 @@ import type { FileAction } from './actions/files.js';
 import type { ImageAction } from './actions/image.js';
 import type { InitAction } from './actions/init.js';
 import type { JoinAction } from './actions/join.js';
+import type { JournalAction } from './actions/journal.js';
 import type { LiveAction } from './actions/live.js';
 import type { MachineAction } from './actions/machine.js';
 import type { Register } from './actions/register.js';
@@ -38,6 +39,7 @@ export type HostAction =
   | JoinAction
   | SecretAction
   | EtcAction
+  | JournalAction
   | ScopeAction
   | MachineAction;
 

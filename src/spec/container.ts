@@ -6,6 +6,7 @@ import type { RlimitName } from './rlimits.js';
 import { type BootSpec, resolveBoot } from './schema/boot.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
+import type { LinkJournal } from './schema/link-journal.js';
 import { type RestartRules, resolveRestart } from './schema/restart.js';
 import { type Rootfs, resolveRootfs } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
@@ -33,6 +34,7 @@ export interface ContainerSpec {
   readonly hostname: string;
   readonly timezone: Timezone;
   readonly resolvConf: ResolvConf;
+  readonly linkJournal: LinkJournal;
   /** null: privileged, no user namespace. */
   readonly idmap: IdMap | null;
   readonly devices: { readonly mknod: 'any' | 'table'; readonly size: number };
@@ -165,6 +167,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     hostname: spec.hostname ?? spec.name,
     timezone: spec.timezone ?? 'off',
     resolvConf: spec.resolvConf ?? 'auto',
+    linkJournal: spec.linkJournal ?? 'no',
     idmap: spec.privileged === true ? null : (spec.idmap ?? allocate()),
     devices: { mknod: spec.devices?.mknod ?? 'any', size: spec.devices?.size ?? DEFAULT_DEV_SIZE },
     sys: spec.sys ?? 'ro',

@@ -11,6 +11,7 @@ import { boot } from './schema/boot.js';
 import { credentials } from './schema/credentials.js';
 import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
+import { linkJournal } from './schema/link-journal.js';
 import { restart } from './schema/restart.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
@@ -46,6 +47,8 @@ export const containerSpecSchema = object({
   timezone: v.optional(timezone),
   /** Where /etc/resolv.conf comes from (HST-56). */
   resolvConf: v.optional(resolvConf),
+  /** Whether the host shows its journal (HST-21). */
+  linkJournal: v.optional(linkJournal),
   privileged: v.optional(flag),
   idmap: v.optional(idMap),
   devices: v.optional(

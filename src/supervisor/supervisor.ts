@@ -6,6 +6,7 @@ import type { AutostartOutcome } from '../machines/autostart.js';
 import { type Assigned, compile } from '../plan/compile.js';
 import type { HostFacts } from '../plan/facts.js';
 import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
+import { compileUnlinkJournal } from '../plan/link-journal.js';
 import { compileUnshift } from '../plan/ownership.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
@@ -228,6 +229,7 @@ export class Supervisor implements AsyncDisposable {
     try {
       await container.custody.tidy();
       const { spec } = container;
+      if (spec.linkJournal !== 'no') await this.perform(compileUnlinkJournal(spec, join(this.store.dir, name)));
       await this.perform(compileUnshift(spec, { dir: join(this.store.dir, name) }));
       await this.store.remove(name, this.discard);
     } catch (error) {

@@ -204,6 +204,7 @@ export function gatherFacts(prefix: string): HostFacts {
     systemd: systemdFacts(),
     mknod: canMakeNodes(),
     machineId: uuidOf(readOr('/etc/machine-id', '').split('\n')[0] ?? '') ?? null,
+    journals: '/var/log/journal',
     osRelease: hostKeysOf(readOr('/etc/os-release', readOr('/usr/lib/os-release', ''))),
     deviceNodes: deviceNodes(),
     apparmor: apparmor(),

@@ -64,6 +64,7 @@ export const PURE_V2: HostFacts = {
   systemd: null,
   mknod: true,
   machineId: '5d1c2a0e-8f1b-4d6e-9a55-0f6f0b5f9c11',
+  journals: '/var/log/journal',
   osRelease: { id: 'debian', version_id: '13' },
   deviceNodes: NODES,
   bpfDevicePolicy: true,

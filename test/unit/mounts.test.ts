@@ -32,7 +32,10 @@ function mountTable(plan: Plan): Map<string, Mount> {
     }
     // What is a copy of one of the host's: which flags it has is the host's affair.
     if (action.op === 'move_mount')
-      table.set(action.target, detached.get(action.mount) ?? { fstype: null, flags: [], readOnly: false });
+      table.set(
+        typeof action.target === 'string' ? action.target : action.target.from,
+        detached.get(action.mount) ?? { fstype: null, flags: [], readOnly: false },
+      );
     if (action.op === 'pivot_root') {
       covers = table.get('/dev');
       table.clear();

@@ -238,6 +238,7 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'bind.held': DESCRIPTOR,
   'machine-id.read': 'looks only',
   'init.find': 'looks only',
+  'journal.link': 'undo',
   'localtime.follow': IN_IMAGE,
   'resolv-conf.write': IN_IMAGE,
   'resolv-conf.delete': IN_IMAGE,
@@ -294,6 +295,10 @@ describe('undo', () => {
         }
         if (action.op === 'launch') {
           expect(undo, id).toEqual({ op: 'kill', pidfd: action.save.pidfd });
+          continue;
+        }
+        if (action.op === 'journal.link') {
+          expect(undo, id).toEqual({ op: 'journal.unlink', record: action.record, made: action.save.made });
           continue;
         }
         if (action.op !== 'mkdir' && action.op !== 'record' && action.op !== 'layer.make')

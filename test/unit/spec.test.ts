@@ -48,6 +48,7 @@ describe('defaults', () => {
       hostname: 'web',
       timezone: 'off',
       resolvConf: 'auto',
+      linkJournal: 'no',
       idmap: RANGE,
       devices: { mknod: 'any', size: 500_000 },
       sys: 'ro',

@@ -15,7 +15,7 @@ export type InitAction =
       readonly flags: readonly string[];
       readonly data?: string;
     }
-  | { readonly op: 'move_mount'; readonly mount: Register; readonly target: string }
+  | { readonly op: 'move_mount'; readonly mount: Register; readonly target: Text }
   /** Fails with EXDEV when something is mounted over the root that the process sees. */
   | { readonly op: 'root.check' }
   | { readonly op: 'umount'; readonly target: string; readonly flags: readonly string[] }

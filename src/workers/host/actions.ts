@@ -7,6 +7,7 @@ import type { Executors } from './executors.js';
 import { FILE_ACTIONS } from './files-actions.js';
 import { IMAGE_ACTIONS } from './image/actions.js';
 import { JOIN_ACTIONS } from './join-actions.js';
+import { JOURNAL_ACTIONS } from './journal-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { MACHINE_ACTIONS } from './machined.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
@@ -23,6 +24,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...TREE_ACTIONS,
   ...SECRET_ACTIONS,
   ...ETC_ACTIONS,
+  ...JOURNAL_ACTIONS,
   ...CGROUP_ACTIONS,
   ...LIVE_ACTIONS,
   ...JOIN_ACTIONS,

@@ -123,7 +123,7 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
     case 'move_mount':
       return [
         load(action.mount, 0),
-        { nr: NR.move_mount, args: [0, text(''), AT_FDCWD, text(action.target), MOVE_MOUNT_F_EMPTY_PATH] },
+        { nr: NR.move_mount, args: [0, text(''), AT_FDCWD, text(textOf(action.target)), MOVE_MOUNT_F_EMPTY_PATH] },
       ];
     case 'root.check':
       return [{ nr: NR.openat2, args: [AT_FDCWD, text('/..'), howNotToCross(arena), OPEN_HOW_SIZE] }];
