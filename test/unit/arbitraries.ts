@@ -58,7 +58,7 @@ export const specInput = fc
       ),
       credentials: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), text, { maxKeys: 3 }),
       hostname: name,
-      linkJournal: fc.constantFrom('no', 'guest', 'host', 'auto', 'try-guest', 'try-host'),
+      linkJournal: fc.constantFrom('no', 'no', 'no', 'host', 'auto', 'try-guest', 'try-host'),
       hostInfo: fc.constantFrom('none', 'env'),
       timezone: fc.constantFrom('off', 'symlink', 'copy'),
       resolvConf: fc.constantFrom('auto', 'off', 'delete', 'copy-host', 'bind-stub', 'replace-uplink'),
