@@ -47,14 +47,23 @@ export class Layers {
 
   /** Unpacks an archive unless that has been done, for `owner`. @throws CaissonError ARCHIVE_…, CANCELLED */
   acquire(owner: string, archive: string, { signal, onProgress }: UnpackOptions): Promise<Layer> {
-    return this.inTurn(async () => {
-      const signals = [this.closing.signal, ...(signal === undefined ? [] : [signal])];
-      const either = AbortSignal.any(signals);
-      if (either.aborted) throw new CaissonError('CANCELLED', 'unpacking was given up');
+    const either = AbortSignal.any([this.closing.signal, ...(signal === undefined ? [] : [signal])]);
+    const given = (): CaissonError => new CaissonError('CANCELLED', 'unpacking was given up');
+    let begun = false;
+    const layer = this.inTurn(async () => {
+      if (either.aborted) throw given();
+      begun = true;
       const request = { archive, layers: this.dir, limits: this.limits };
-      const layer = await unpackLayer(request, { signal: either, onProgress });
-      this.claim(owner, layer.digest);
-      return layer;
+      const made = await unpackLayer(request, { signal: either, onProgress });
+      this.claim(owner, made.digest);
+      return made;
+    });
+    return new Promise((resolve, reject) => {
+      layer.then(resolve, reject);
+      // What is under way is waited for, until nothing of it is left; what only waits for its turn is not.
+      either.addEventListener('abort', () => {
+        if (!begun) reject(given());
+      });
     });
   }
 
