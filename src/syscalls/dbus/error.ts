@@ -18,6 +18,7 @@ const ERRNO_OF: Readonly<Record<string, ErrnoName>> = {
   'org.freedesktop.DBus.Error.Timeout': 'ETIMEDOUT',
   'org.freedesktop.DBus.Error.UnixProcessIdUnknown': 'ESRCH',
   'org.freedesktop.DBus.Error.UnknownMethod': 'ENOSYS',
+  'org.freedesktop.DBus.Error.UnknownObject': 'ENXIO',
   'org.freedesktop.machine1.MachineExists': 'EEXIST',
   'org.freedesktop.machine1.NoMachineForPID': 'ENXIO',
   'org.freedesktop.machine1.NoSuchMachine': 'ENXIO',

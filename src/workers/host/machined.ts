@@ -2,6 +2,7 @@
 import type { MachineAction } from '../../plan/actions/machine.js';
 import { BusConnection, SYSTEM_BUS } from '../../syscalls/dbus/connection.js';
 import { DBusError } from '../../syscalls/dbus/error.js';
+import { SyscallError } from '../../syscalls/libc.js';
 import type { StepContext } from '../context.js';
 import type { Executors } from './executors.js';
 
@@ -37,8 +38,8 @@ function unitOf(bus: BusConnection, name: string, deadline: number): string | un
     const at = { destination: MANAGER.destination, path: String(path), interface: MACHINE };
     return String(bus.property(at, 'Unit', deadline));
   } catch (error) {
-    // NoSuchMachine, or it went between the two calls.
-    if (error instanceof DBusError && ['ENXIO', 'EINVAL'].includes(error.code ?? '')) return undefined;
+    // NoSuchMachine, or UnknownObject: it went between the two calls.
+    if (error instanceof DBusError && error.code === 'ENXIO') return undefined;
     throw error;
   }
 }
@@ -70,8 +71,13 @@ function register(action: Register, context: StepContext): void {
   });
 }
 
+/** machined forgets a machine with its unit, if we cannot make it: no start and no stop is to fail by that. */
 function unregister(action: Unregister): void {
-  onBus(action.timeoutMs, (bus, deadline) => void forget(bus, action, deadline));
+  try {
+    onBus(action.timeoutMs, (bus, deadline) => void forget(bus, action, deadline));
+  } catch (error) {
+    if (!(error instanceof DBusError) && !(error instanceof SyscallError)) throw error;
+  }
 }
 
 export const MACHINE_ACTIONS: Executors<MachineAction> = {
