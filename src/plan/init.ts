@@ -5,6 +5,7 @@ import type { Variable } from './actions/init.js';
 import { initName, initOf } from './detect.js';
 import type { HostFacts } from './facts.js';
 import { limitsOfInit, restoredDumpable } from './identity.js';
+import { keeperStore, SLOT } from './keeping.js';
 import { KEPT_FROM, keptDescriptors } from './kept.js';
 import { notifyVariable } from './notify.js';
 import { CREDENTIALS, UUID } from './run-host.js';
@@ -112,12 +113,12 @@ export function runningSteps(
       env: environmentOf(spec, facts),
     }),
   ];
-  steps.push({
+  steps.push(...keeperStore(spec, runDir), {
     id: 'running.record',
     phase: 'running',
     executor: 'host',
     label: 'write down pid and start time: a later supervisor adopts what is recorded, and ends what is not',
-    action: { op: 'record', path: `${runDir}/pid`, pid: 'pid' },
+    action: { op: 'record', path: `${runDir}/pid`, pid: 'pid', slot: SLOT, registers: keptDescriptors(spec) },
     undo: { op: 'unlink', path: `${runDir}/pid` },
   });
   if (facts.oomScoreAdj !== spec.oomScoreAdj) {

@@ -15,6 +15,7 @@ export const NOTICE_CODES = [
   'journal',
   'machine-id-duplicate',
   'machine-id-host',
+  'not-kept',
   'oom-late',
   'resolv-conf',
   'rlimit-capped',

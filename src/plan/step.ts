@@ -11,6 +11,7 @@ import type { ImageAction } from './actions/image.js';
 import type { InitAction } from './actions/init.js';
 import type { JoinAction } from './actions/join.js';
 import type { JournalAction } from './actions/journal.js';
+import type { KeeperAction } from './actions/keeper.js';
 import type { LiveAction } from './actions/live.js';
 import type { MachineAction } from './actions/machine.js';
 import type { Register } from './actions/register.js';
@@ -40,6 +41,7 @@ export type HostAction =
   | SecretAction
   | EtcAction
   | JournalAction
+  | KeeperAction
   | ScopeAction
   | MachineAction;
 

@@ -4,6 +4,7 @@ import { CaissonError } from '../spec/errors.js';
 import { cgroupDirectories, cgroupPaths } from './cgroups.js';
 import type { HostFacts } from './facts.js';
 import { imageReleased } from './image.js';
+import { keeperDrop } from './keeping.js';
 import { keptDescriptors } from './kept.js';
 import { machineUnregister } from './machine.js';
 import { ephemeralLayer, type Places } from './rootfs-layer.js';
@@ -34,6 +35,7 @@ export function compileTeardown(
       op: 'close',
       registers: keptDescriptors(spec),
     }),
+    ...keeperDrop(paths.runDir),
     // Processes that joined by exec die with the pid namespace too, but their cgroup may drain a little later (LIF-20).
     step('kill', 'kill what is left and wait until the cgroups are empty', {
       op: 'cgroup.kill',

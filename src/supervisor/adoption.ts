@@ -1,5 +1,6 @@
 /** Finding the PID 1 an earlier supervisor started: by pid and start time, never by pid alone (LIF-13). */
 import { readFile } from 'node:fs/promises';
+import { parseRecord } from '../plan/record.js';
 import { close } from '../syscalls/fs.js';
 import { SyscallError } from '../syscalls/libc.js';
 import { openPidfd } from '../syscalls/process.js';
@@ -9,11 +10,11 @@ export interface Alive {
   readonly pidfd: number;
 }
 
-/** @param record `<pid> <start time>` as a start writes it. */
+/** @param record of the process, as a start writes it. */
 export async function findAlive(record: string): Promise<Alive | undefined> {
-  const match = /^(\d+) (\d+)\n$/.exec(record);
-  if (match === null) return undefined;
-  const pid = Number(match[1]);
+  const parsed = parseRecord(record);
+  if (parsed === undefined) return undefined;
+  const { pid, startTime } = parsed;
   let pidfd: number;
   try {
     pidfd = openPidfd(pid);
@@ -24,7 +25,7 @@ export async function findAlive(record: string): Promise<Alive | undefined> {
   // Checked after the pidfd is open: from here on it is this process or none.
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (fields[19] !== match[2] || fields[0] === 'Z') {
+  if (fields[19] !== startTime || fields[0] === 'Z') {
     close(pidfd);
     return undefined;
   }

@@ -1,5 +1,7 @@
 /** What only the supervisor does with a container: taking it over, clearing up after it, letting it go. */
 import { asCaissonError, CaissonError } from '../spec/errors.js';
+import { poll } from '../syscalls/process.js';
+import type { Registers } from '../workers/context.js';
 import type { Announcer } from './announcer.js';
 import type { ContainerParts } from './container.js';
 import type { Executor } from './executor.js';
@@ -25,21 +27,31 @@ export class Custody {
     this.life.remember(record);
   }
 
-  /** Takes over a PID 1 found alive. */
-  async adopt(pid: number, pidfd: number): Promise<void> {
+  /** Takes over a PID 1 that was found: alive, or ended while nobody supervised. */
+  async adopt(pid: number, registers: Registers): Promise<void> {
     this.lifecycle.adopt((await isFrozen(this.parts.spec, this.parts.host.facts)) ? 'frozen' : 'running');
     this.keeping.power.running();
+    const { 'fd:pidfd': pidfd, 'fd:console': console } = registers;
+    const ended = pidfd !== undefined && poll([pidfd], 0)[0] !== 0;
     this.announcer.publish({
       type: 'notice',
       code: 'adopted',
-      message: `PID 1 (host pid ${pid}) was found alive; its console output until now is lost`,
+      message: [
+        `PID 1 (host pid ${pid}) ${ended ? 'had ended' : 'was found alive'}`,
+        ...(console === undefined ? ['its console output until now is lost, and nothing can be typed there'] : []),
+      ].join('; '),
     });
     try {
-      await this.executor.adopt(pid, pidfd);
+      await this.executor.adopt(pid, registers);
     } catch (error) {
       const { message } = asCaissonError(error);
       this.announcer.publish({ type: 'notice', code: 'syslog-lost', message: `/dev/log is not read: ${message}` });
     }
+  }
+
+  /** There is a new keeper: it holds nothing yet. */
+  keep(): Promise<void> {
+    return this.executor.keep();
   }
 
   /** Removes what an earlier supervisor may have left; what cannot be removed is tried again by the next start. */

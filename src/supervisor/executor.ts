@@ -1,10 +1,13 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
 
+import { readFile, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ExitStatus } from '../machines/exit.js';
 import type { CommandOutcome, ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
+import { endFile, keeperStore } from '../plan/keeping.js';
 import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
 import { UUID } from '../plan/run-host.js';
@@ -16,7 +19,7 @@ import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { signalName, signalNumber } from '../spec/signals.js';
 import { close } from '../syscalls/fs.js';
-import { poll, sendSignal } from '../syscalls/process.js';
+import { endInStat, poll, type RawExit, sendSignal } from '../syscalls/process.js';
 import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
@@ -53,6 +56,8 @@ export class Executor implements ContainerPort, LxcfsUser {
   private watching: Pid1Watch | undefined;
   private idle: Watch | undefined;
   private killed = false;
+  /** PID 1 is a child of a supervisor that is no more, and so reaped by the host's init. */
+  private orphan = false;
   /** The start under way is to be given up, also while it still clears up after the last life. */
   private cancelled = false;
   /** The last teardown has left what the next life is to find: the ephemeral layer. */
@@ -121,6 +126,7 @@ export class Executor implements ContainerPort, LxcfsUser {
       killRequested: () => this.killed,
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
       shutdown: () => this.readiness.lastWords(),
+      recorded: () => this.recordedEnd(pid),
     };
     if (this.spec.lxcfs !== 'off') this.unfollow = this.host.lxcfs.follow(this, this.lxcfsDevice);
     this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
@@ -150,22 +156,39 @@ export class Executor implements ContainerPort, LxcfsUser {
     return exec(this.host, this.spec, this.registers, argv, options);
   }
 
-  /** Takes over a PID 1 that an earlier supervisor started; its console went with that one. */
-  async adopt(pid: number, pidfd: number): Promise<void> {
-    this.registers = { pid, 'fd:pidfd': pidfd };
+  /**
+   * Takes over a PID 1 that an earlier supervisor started, with what its keeper held of it. It may have ended
+   * meanwhile: its pidfd tells.
+   */
+  async adopt(pid: number, registers: Registers): Promise<void> {
+    const own: Registers = { pid, ...registers };
+    this.registers = own;
+    this.orphan = true;
     // What it has mounted is seen by looking.
     this.lxcfsDevice = undefined;
+    this.connect();
+    await this.keep();
     this.watchPid1();
-    const { registers } = this;
-    const socket = await listenAgain(this.host, this.spec, registers);
+    if (own[SYSLOG] !== undefined) return;
+    const socket = await listenAgain(this.host, this.spec, own);
     if (socket === undefined) return;
     // It may have ended meanwhile.
-    if (this.registers !== registers) {
+    if (this.registers !== own) {
       close(socket);
       return;
     }
-    registers[SYSLOG] = socket;
+    own[SYSLOG] = socket;
     this.syslog.listen(socket);
+    await this.keep();
+  }
+
+  /** Has the keeper hold what it does not hold yet: there is a new one, or we are new. */
+  async keep(): Promise<void> {
+    const { pid } = this.registers;
+    if (pid === undefined) return;
+    const steps = keeperStore(this.spec, this.assigned.runDir, this.orphan);
+    const result = await this.perform({ steps }, this.registers, 'best-effort');
+    for (const { message } of result.cleanupErrors) this.events.notice({ code: 'not-kept', message });
   }
 
   /** Held while systemd is not yet able to take it; the stop's own time-out aborts that (LIF-25, HST-23). */
@@ -203,6 +226,10 @@ export class Executor implements ContainerPort, LxcfsUser {
     this.killed = true;
     this.unclean = true;
     if (pidfd === undefined) return;
+    // Its life is over whatever becomes of us: no later supervisor is to adopt it, or to call its end a crash.
+    await unlink(join(this.assigned.runDir, 'pid')).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
     const signal = signalNumber(this.spec.signals.stop) ?? SIGKILL;
     sendSignal(pidfd, signal);
     if (signal === SIGKILL) return;
@@ -224,7 +251,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     const result = await this.perform(plan, registers, 'best-effort');
     if (!result.ok) {
       // What is still open is closed by the next attempt; there is no PID 1 any more.
-      const { pid: _pid, ...left } = result.registers;
+      const { pid: _pid, keeper: _keeper, slot: _slot, ...left } = result.registers;
       this.registers = left;
       throw new CaissonError(
         'CLEANUP_FAILED',
@@ -300,13 +327,30 @@ export class Executor implements ContainerPort, LxcfsUser {
     if (error !== null) throw CaissonError.from(await this.dropKept(error));
     this.kept = false;
     this.registers = registers;
-    const { 'fd:console': master, [IDLE]: idle } = registers;
+    this.orphan = false;
+    this.connect();
+    // What was handed to a keeper that died meanwhile is not held by the next.
+    if (this.host.keeper !== null && this.host.keeper.generation !== starting.keeperGeneration) await this.keep();
+  }
+
+  private connect(): void {
+    const { 'fd:console': master, [IDLE]: idle } = this.registers;
     if (master !== undefined) this.console.connect(master);
     if (idle !== undefined) this.idle = drain(idle);
     for (const [index, tty] of this.ttys.entries()) {
-      const end = registers[ttyRegisters(index + 1).master];
+      const end = this.registers[ttyRegisters(index + 1).master];
       if (end !== undefined) tty.connect(end);
     }
+  }
+
+  /** How an adopted PID 1 ended, if the keeper saw it before its parent, the host's init, had reaped it. */
+  private async recordedEnd(pid: number): Promise<RawExit | undefined> {
+    await this.host.keeper?.settled();
+    const text = await readFile(endFile(this.assigned.runDir), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return '';
+    });
+    return endInStat(text, pid);
   }
 
   /**
@@ -342,7 +386,13 @@ export class Executor implements ContainerPort, LxcfsUser {
     if (result.error !== null) throw CaissonError.from(result.error);
   }
 
-  private perform(plan: Plan, registers: Registers, mode: ExecuteRequest['mode']): Promise<ExecuteResult> {
-    return this.host.pool.execute({ steps: plan.steps, registers, launch: null, faults: this.host.faults, mode });
+  private perform(
+    { steps }: Pick<Plan, 'steps'>,
+    own: Registers,
+    mode: ExecuteRequest['mode'],
+  ): Promise<ExecuteResult> {
+    const { keeper, pool, faults } = this.host;
+    const registers = { ...own, ...keeper?.registersOf(this.spec.name) };
+    return pool.execute({ steps, registers, launch: null, faults, mode });
   }
 }

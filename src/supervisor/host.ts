@@ -3,6 +3,7 @@ import type { HostFacts } from '../plan/facts.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { Arena } from '../syscalls/arena.js';
 import type { WorkerPool } from '../workers/pool.js';
+import type { Keeper } from './keeper.js';
 import type { Lxcfs } from './lxcfs/lxcfs.js';
 
 /** Launch memory for everything but the words of PID 1: about 25 KB are used by a start with every device and mount. */
@@ -46,6 +47,8 @@ export interface Host {
   readonly lxcfs: Lxcfs;
   /** Which boot of the host this is. */
   readonly bootId: string;
+  /** What holds the containers' descriptors for the next supervisor; null where none could be started. */
+  keeper: Keeper | null;
   /** Directory for volatile state of all containers of this supervisor. */
   readonly runDir: string;
   /** The uuid of each container that runs, by its name (HST-14). */

@@ -17,12 +17,15 @@ export interface PhaseTimes {
 
 export class Launch {
   private readonly progress = new Progress();
+  /** Which keeper it was handed to. */
+  readonly keeperGeneration: number | undefined;
   private readonly begun = now();
   /** The end of the whole start. */
   readonly result: Promise<StartResult>;
 
   constructor(host: Host, spec: ContainerSpec, assigned: Assigned, lxcfs: LxcfsInUse | null) {
     const { progress } = this;
+    this.keeperGeneration = host.keeper?.generation;
     const arena = host.arenas.take(spec);
     const launch = { address: arena.address, size: arena.size };
     this.result = host.pool
@@ -35,6 +38,7 @@ export class Launch {
           held: lxcfs?.held ?? {},
           faults: host.faults,
           progress: progress.memory,
+          registers: host.keeper?.registersOf(spec.name) ?? {},
         },
         host.facts,
       )

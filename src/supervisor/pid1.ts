@@ -10,6 +10,8 @@ export interface EndContext {
   /** We have sent SIGKILL ourselves. */
   killRequested(): boolean;
   oomKills(): Promise<number>;
+  /** What the keeper has written down, of one that is not our child. */
+  recorded(): Promise<RawExit | undefined>;
   /** What systemd has said that it was about to do. */
   shutdown(): string | undefined;
 }
@@ -47,6 +49,14 @@ export class Pid1Watch {
       this.decode(zombie, 'exact');
       return;
     }
+    this.context.recorded().then(
+      recorded => (recorded === undefined ? this.reapedElsewhere() : this.decode(recorded, 'exact')),
+      () => this.reapedElsewhere(),
+    );
+  }
+
+  /** Nobody has looked at it before it was reaped. */
+  private reapedElsewhere(): void {
     const told = exitInfo(this.pidfd);
     if (told === undefined) {
       this.ended({ kind: 'lost', confidence: 'inferred' });

@@ -8,10 +8,13 @@ import type { HostFacts } from '../plan/facts.js';
 import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
 import { compileUnlinkJournal } from '../plan/link-journal.js';
 import { compileUnshift } from '../plan/ownership.js';
+import { parseRecord } from '../plan/record.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
+import { close } from '../syscalls/fs.js';
 import { releaseWatches } from '../syscalls/watch.js';
+import type { Registers } from '../workers/context.js';
 import { type PoolOptions, WorkerPool } from '../workers/pool.js';
 import type { UnpackLimits, UnpackOptions } from '../workers/unpacker.js';
 import { findAlive } from './adoption.js';
@@ -24,6 +27,7 @@ import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
 import { type EventJournal, openJournal } from './journal/events.js';
 import type { JournalOptions } from './journal/journal.js';
+import { Keeper } from './keeper.js';
 import { DEFAULT_ARCHIVE_LIMITS, isDigest, Layers } from './layers.js';
 import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
@@ -105,6 +109,7 @@ export class Supervisor implements AsyncDisposable {
         bootId: await hostBootId(),
         runDir,
         uuids: new Map(),
+        keeper: null,
         faults: options.faults ?? {},
       };
       const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
@@ -114,8 +119,11 @@ export class Supervisor implements AsyncDisposable {
       const supervisor = new Supervisor(store, host, ids, journal.log, journal, lock, options.logger ?? null, layers);
       try {
         await supervisor.perform(compilePrepare(facts, runDir));
+        await supervisor.startKeeper();
         await supervisor.load();
+        await host.keeper?.endFormer();
       } catch (error) {
+        await host.keeper?.close(true);
         await supervisor.perform(compileRelease(facts, runDir)).catch(() => undefined);
         await journal.close();
         throw error;
@@ -237,6 +245,7 @@ export class Supervisor implements AsyncDisposable {
       throw error;
     }
     this.containers.delete(name);
+    this.host.keeper?.forget(name);
     this.ids.release(name);
     await this.letGoOfLayer(name);
     this.log.append(name, { type: 'removed', action: 'instance-deleted' });
@@ -276,7 +285,9 @@ export class Supervisor implements AsyncDisposable {
     // A start or stop under way is finished first: half of one must not be left to the next supervisor.
     await Promise.allSettled(this.list().map(container => container.custody.settled()));
     await begun;
+    const alive = this.list().some(({ pid }) => pid !== undefined);
     await Promise.all(this.list().map(container => container.custody.letGo()));
+    await this.host.keeper?.close(alive);
     await this.perform(compileRelease(this.host.facts, this.host.runDir));
     await this.host.lxcfs.close();
     await this.host.pool.close();
@@ -370,14 +381,44 @@ export class Supervisor implements AsyncDisposable {
       if (error.code !== 'ENOENT') throw error;
       return undefined;
     });
-    const alive = record === undefined ? undefined : await findAlive(record);
-    if (alive !== undefined) {
-      await container.custody.adopt(alive.pid, alive.pidfd);
+    const found = record === undefined ? undefined : await this.find(container.name, record);
+    if (found !== undefined) {
+      await container.custody.adopt(found.pid, found.registers);
       return;
     }
     await container.custody.sweep();
     // It has ended while nobody looked (LIF-47).
     if (container.custody.keeping.isLeftover()) await this.remove(container.name);
+  }
+
+  /** PID 1 by its record: with what a keeper holds of it, or alone if it is alive. */
+  private async find(name: string, record: string): Promise<{ pid: number; registers: Registers } | undefined> {
+    const parsed = parseRecord(record);
+    if (parsed === undefined) return undefined;
+    const { pid, kept } = parsed;
+    const held = kept === null ? {} : (this.host.keeper?.take(name, kept) ?? {});
+    if (held['fd:pidfd'] !== undefined) return { pid, registers: held };
+    const alive = await findAlive(record);
+    if (alive !== undefined) return { pid, registers: { ...held, 'fd:pidfd': alive.pidfd } };
+    for (const fd of Object.values(held)) close(fd);
+    return undefined;
+  }
+
+  private async startKeeper(): Promise<void> {
+    const lost = (error: CaissonError): void => {
+      this.host.keeper = null;
+      const message = `nothing is kept for the next supervisor: ${error.message}`;
+      this.log.append('', { type: 'notice', code: 'not-kept', message });
+      this.logger?.warn({ err: error }, message);
+    };
+    const replaced = (): void => {
+      for (const container of this.list()) void container.custody.keep();
+    };
+    try {
+      this.host.keeper = await Keeper.open(this.host.runDir, { lost, replaced });
+    } catch (error) {
+      lost(asCaissonError(error));
+    }
   }
 
   private async makeRoomFor(spec: ContainerSpec): Promise<void> {

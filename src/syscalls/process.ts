@@ -54,12 +54,15 @@ export function zombieExit(pid: number, pidfd: number): RawExit | undefined {
     if (error instanceof SyscallError && ['ENOENT', 'ESRCH'].includes(error.errno)) return undefined;
     throw error;
   }
-  const fields = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .trim()
-    .split(' ');
   // Signal 0 still finds a zombie: what was read before was this process, not one that got its number.
-  if (fields[0] !== 'Z' || !sendSignal(pidfd, 0)) return undefined;
+  return sendSignal(pidfd, 0) ? endInStat(stat, pid) : undefined;
+}
+
+/** The end that a text of /proc/<pid>/stat tells of; undefined while that process lives, or when it is another's. */
+export function endInStat(stat: string, pid: number): RawExit | undefined {
+  const [line = ''] = stat.split('\n');
+  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+  if (!line.startsWith(`${pid} (`) || !['Z', 'X'].includes(fields[0] ?? '')) return undefined;
   return decodeStatus(Number(fields.at(-1)));
 }
 

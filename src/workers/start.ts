@@ -24,6 +24,8 @@ export interface StartRequest {
   /** Fault injection: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
   readonly progress: SharedArrayBuffer;
+  /** Numbers that steps may need and that are not the container's own: the keeper, and its place there. */
+  readonly registers: Registers;
 }
 
 export interface StartResult {
@@ -48,7 +50,7 @@ export function start(request: StartRequest): StartResult | undefined {
   const begun = performance.now();
   const plan = planOf(spec, assigned, lxcfs);
   const result = execute(
-    { steps: plan.steps, registers: {}, launch, held, faults, mode: 'all-or-nothing' },
+    { steps: plan.steps, registers: request.registers, launch, held, faults, mode: 'all-or-nothing' },
     {
       // Telling wakes the main thread, which takes a processor from the child: a fast start is told in one go.
       phaseDone: (_, time) => progress.advance(time, performance.now() - begun > TELL_AFTER_MS),

@@ -13,6 +13,8 @@ export interface VictimOptions {
   readonly specs: readonly CreateInput[];
   readonly killAt?: string;
   readonly loop?: boolean;
+  /** False: only adopt. */
+  readonly start?: boolean;
 }
 
 /** The program that inherits its orphans in place of the host's PID 1 (REAPER in programs.ts). */

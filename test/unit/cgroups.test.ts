@@ -317,6 +317,8 @@ describe('teardown', () => {
   test('every step may find its work done already', () => {
     for (const facts of Object.values(HOSTS)) {
       for (const step of compileTeardown(privileged(), facts, { runDir: RUN_DIR }).steps) {
+        // A place that holds nothing is emptied all the same.
+        if (step.action.op === 'keeper.drop') continue;
         expect(
           step.tolerate?.map(({ errno }) => errno),
           step.id,

@@ -202,6 +202,9 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   mkdir: 'undo',
   launch: 'undo',
   record: 'undo',
+  'end.make': 'undo',
+  'keeper.store': 'undo',
+  'keeper.drop': TAKES_AWAY,
   'rootfs.open': DESCRIPTOR,
   'rootfs.check': 'looks only; with createMissing it makes mount points the user asked for and wants to keep',
   'rootfs.clone': DESCRIPTOR,
@@ -301,11 +304,16 @@ describe('undo', () => {
           expect(undo, id).toEqual({ op: 'journal.unlink', record: action.record, made: action.save.made });
           continue;
         }
-        if (action.op !== 'mkdir' && action.op !== 'record' && action.op !== 'layer.make')
+        if (action.op === 'keeper.store') {
+          expect(undo, id).toEqual({ op: 'keeper.drop', keeper: action.keeper, slot: action.slot });
+          continue;
+        }
+        if (!['mkdir', 'record', 'end.make', 'layer.make'].includes(action.op))
           throw new Error(`${id}: what does undoing ${action.op} mean?`);
-        const removal = action.op === 'record' ? ['unlink'] : ['rmdir', 'rmtree', 'cgroup.remove'];
+        const removal =
+          action.op === 'record' || action.op === 'end.make' ? ['unlink'] : ['rmdir', 'rmtree', 'cgroup.remove'];
         expect(removal, id).toContain(undo.op);
-        expect('path' in undo && undo.path, id).toBe(action.path);
+        expect('path' in undo && undo.path, id).toBe('path' in action && action.path);
       }
     });
   });

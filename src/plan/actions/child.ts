@@ -15,7 +15,14 @@ export type ChildAction =
   | { readonly op: 'apparmor.load'; readonly parser: string; readonly name: string; readonly text: string }
   | { readonly op: 'sync.close'; readonly sync: Register }
   | { readonly op: 'kill'; readonly pidfd: Register }
-  | { readonly op: 'record'; readonly path: string; readonly pid: Register }
+  | {
+      readonly op: 'record';
+      readonly path: string;
+      readonly pid: Register;
+      /** Its place with the keeper, and what is there, in order; empty without a keeper. */
+      readonly slot: Register;
+      readonly registers: readonly Register[];
+    }
   | {
       readonly op: 'idmap.write';
       readonly pid: Register;

@@ -8,6 +8,7 @@ import { FILE_ACTIONS } from './files-actions.js';
 import { IMAGE_ACTIONS } from './image/actions.js';
 import { JOIN_ACTIONS } from './join-actions.js';
 import { JOURNAL_ACTIONS } from './journal-actions.js';
+import { KEEPER_ACTIONS } from './keeper-actions.js';
 import { LIVE_ACTIONS } from './live-actions.js';
 import { MACHINE_ACTIONS } from './machined.js';
 import { ROOTFS_ACTIONS } from './rootfs/actions.js';
@@ -30,6 +31,7 @@ export const HOST_ACTIONS: Executors<HostAction> = {
   ...JOIN_ACTIONS,
   ...SCOPE_ACTIONS,
   ...MACHINE_ACTIONS,
+  ...KEEPER_ACTIONS,
 };
 
 export function runHostAction(action: HostAction, context: StepContext): void {

@@ -42,7 +42,12 @@ export const CHILD_ACTIONS: Executors<ChildAction> = {
     if (reap(pidfd) === undefined)
       throw new CaissonError('UNKILLABLE', `the child is still alive ${KILL_TIMEOUT_MS} ms after SIGKILL`);
   },
-  record: (action, context) => writeRecord(action.path, context.get(action.pid)),
+  record: (action, context) =>
+    writeRecord(
+      action.path,
+      context.get(action.pid),
+      context.has(action.slot) ? { slot: context.get(action.slot), registers: action.registers } : null,
+    ),
   'idmap.write': (action, context) => {
     const pid = context.get(action.pid);
     const lines = (map: typeof action.uid): string =>

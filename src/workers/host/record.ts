@@ -1,4 +1,5 @@
 /** `pid` and start time of a child: together they name one process for as long as the host is up (LIF-13). */
+import { formatRecord, type Kept } from '../../plan/record.js';
 import { AT, O } from '../../syscalls/abi/constants.js';
 import { close, openat, readFile, writeFd } from '../../syscalls/fs.js';
 
@@ -9,10 +10,10 @@ export function startTimeOf(pid: number): number {
 }
 
 /** One write of one short line: a torn one does not parse, and what it names then counts as not recorded. */
-export function writeRecord(path: string, pid: number): void {
+export function writeRecord(path: string, pid: number, kept: Kept | null): void {
   const fd = openat(AT.AT_FDCWD, path, O.O_WRONLY | O.O_CREAT | O.O_TRUNC, 0o600);
   try {
-    writeFd(fd, `${pid} ${startTimeOf(pid)}\n`, path);
+    writeFd(fd, formatRecord({ pid, startTime: String(startTimeOf(pid)), kept }), path);
   } finally {
     close(fd);
   }
