@@ -12,6 +12,7 @@ import { cgroupPaths } from './cgroups.js';
 import type { HostFacts } from './facts.js';
 import { effectiveRlimits } from './identity.js';
 import { ignoredSignals } from './init.js';
+import { KEPT_FROM } from './kept.js';
 import { TARGET } from './live-mount.js';
 import { securitySteps } from './security.js';
 import type { HostAction, HostStep, InitAction, InitStep, Plan, Step } from './step.js';
@@ -124,9 +125,6 @@ function restrictions(spec: ContainerSpec, facts: HostFacts, wish: ExecWish): In
 function keyring(spec: ContainerSpec, facts: HostFacts): InitStep[] {
   return adopted(securitySteps(spec, facts).steps.filter(({ action }) => action.op === 'session_keyring'));
 }
-
-/** A child copies our descriptor table up to its gate, so what is kept has high numbers (launcher/program.ts). */
-export const KEPT_FROM = 512;
 
 interface Streams {
   readonly open: readonly HostStep[];

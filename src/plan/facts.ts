@@ -88,6 +88,4 @@ export interface HostFacts {
   readonly oomScoreAdj: number;
   /** Who logged in to start the supervisor, as audit has it; null: nobody, or no audit. */
   readonly loginuid: number | null;
-  /** PR_GET_DUMPABLE of the supervisor: restored after each start, since a child that changes its uid clears it. */
-  readonly dumpable: number;
 }

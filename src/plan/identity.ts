@@ -4,23 +4,18 @@ import { capRlimit, defaultRlimits, RLIMIT_NAMES, type Rlimit, type RlimitName }
 import type { HostFacts } from './facts.js';
 import type { HostStep, InitStep, PlanNotice, Step } from './step.js';
 
-/** What PR_SET_DUMPABLE can put back: 2, for root only, cannot be asked for, and 0 is as strict. */
-export function restoredDumpable(facts: HostFacts): number {
-  return facts.dumpable === 1 ? 1 : 0;
-}
-
 /**
  * The child's change of uid makes the memory it shares with us non-dumpable. We do that first ourselves, so that it
  * can be undone when the start fails: undo runs in reverse, and the child must be dead before.
  */
-function dumpableStep(facts: HostFacts): HostStep {
+function dumpableStep(): HostStep {
   return {
     id: 'creating.dumpable',
     phase: 'creating',
     executor: 'host',
     label: 'nobody may read our memory while a child shares it',
-    action: { op: 'dumpable', value: 0 },
-    undo: { op: 'dumpable', value: restoredDumpable(facts) },
+    action: { op: 'undumpable.hold' },
+    undo: { op: 'undumpable.release' },
   };
 }
 
@@ -56,7 +51,7 @@ export function launchSteps(spec: ContainerSpec, facts: HostFacts, birthCgroup: 
   ];
   const steps: HostStep[] = [
     ...loginuidSteps(facts),
-    ...(spec.idmap === null ? [] : [dumpableStep(facts)]),
+    ...(spec.idmap === null ? [] : [dumpableStep()]),
     {
       id: 'creating.sync',
       phase: 'creating',

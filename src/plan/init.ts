@@ -4,7 +4,7 @@ import { HOST_KEYS } from '../spec/os-release.js';
 import type { Variable } from './actions/init.js';
 import { initName, initOf } from './detect.js';
 import type { HostFacts } from './facts.js';
-import { limitsOfInit, restoredDumpable } from './identity.js';
+import { limitsOfInit } from './identity.js';
 import { keeperStore, SLOT } from './keeping.js';
 import { KEPT_FROM, keptDescriptors } from './kept.js';
 import { notifyVariable } from './notify.js';
@@ -142,7 +142,7 @@ export function runningSteps(
       phase: 'running',
       executor: 'host',
       label: "restore what the child's change of uid did to our shared memory",
-      action: { op: 'dumpable', value: restoredDumpable(facts) },
+      action: { op: 'undumpable.release' },
     });
   }
   steps.push({

@@ -12,7 +12,7 @@ import { DBusError, DBusFormatError } from '../syscalls/dbus/error.js';
 import { close, deviceNumber, mknodat, openat } from '../syscalls/fs.js';
 import { ARCH, SyscallError, trySyscall } from '../syscalls/libc.js';
 import { newMount } from '../syscalls/mount.js';
-import { getDumpable, getRlimit } from '../syscalls/process.js';
+import { getRlimit } from '../syscalls/process.js';
 import { uuidOf } from './host/machine-id.js';
 import { managerCgroup } from './host/systemd.js';
 
@@ -218,6 +218,5 @@ export function gatherFacts(prefix: string): HostFacts {
     nrOpen: Number(readOr('/proc/sys/fs/nr_open', '1048576')),
     loginuid: loginuid(),
     oomScoreAdj: Number(readOr('/proc/self/oom_score_adj', '0')),
-    dumpable: getDumpable(),
   };
 }

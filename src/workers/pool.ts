@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
 import type { HostFacts } from '../plan/facts.js';
 import { CaissonError } from '../spec/errors.js';
+import { shareDumpable } from './dumpable.js';
 import type { ExecuteRequest, ExecuteResult } from './execute.js';
 import type { JoinRequest } from './join.js';
 import type { SignalChoice, SignalRequest } from './signal.js';
@@ -21,6 +22,7 @@ export class WorkerPool {
 
   constructor(options: PoolOptions = {}) {
     const threads = options.threads ?? Math.max(2, availableParallelism());
+    shareDumpable();
     this.pool = new Piscina({
       filename: new URL('./task.js', import.meta.url).href,
       minThreads: threads,

@@ -77,7 +77,6 @@ export const PURE_V2: HostFacts = {
   nrOpen: 1_048_576,
   oomScoreAdj: 0,
   loginuid: null,
-  dumpable: 1,
 };
 
 /** This machine: controllers on v1, a bare v2 tree beside them, and no CAP_SYS_RESOURCE. */

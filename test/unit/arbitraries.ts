@@ -157,7 +157,6 @@ export const hostFacts: fc.Arbitrary<HostFacts> = fc
     ignoredSignals: fc.uniqueArray(fc.integer({ min: 1, max: 64 }), { maxLength: 4 }),
     oomScoreAdj: fc.constantFrom(-500, 0, 300),
     loginuid: fc.constantFrom(null, 0, 1000),
-    dumpable: fc.constantFrom(0, 1),
   })
   .map(({ base, features, dropped, ...facts }) => ({
     ...base,

@@ -255,14 +255,12 @@ const UNDO_OF: Readonly<Partial<Record<HostAction['op'], string>>> = {
   'loginuid.unset': 'of our own thread, which has no use for it',
   rlimits: OF_CHILD,
   oom: OF_CHILD,
-  dumpable: 'undo',
+  'undumpable.hold': 'undo',
+  'undumpable.release': TAKES_AWAY,
   'scope.start': 'undo',
   'machine.register': 'undo',
   'cgroup.attach': 'undo',
 };
-
-/** The last steps of a start, which take back what an earlier step did for its time. */
-const RESTORES = new Set(['running.dumpable']);
 
 describe('undo', () => {
   test('every host step that makes something has one, or a reason to do without', () => {
@@ -271,17 +269,17 @@ describe('undo', () => {
         expect(Object.keys(UNDO_OF), `${id}: is ${action.op} to be undone?`).toContain(action.op);
         // A layer that is to be kept is the container's, whatever becomes of the start.
         const kept = action.op === 'layer.make' && action.path.startsWith(DIR);
-        expect(undo !== undefined, id).toBe(UNDO_OF[action.op] === 'undo' && !RESTORES.has(id) && !kept);
+        expect(undo !== undefined, id).toBe(UNDO_OF[action.op] === 'undo' && !kept);
       }
     });
   });
 
   test('names what the step made or changed', () => {
-    forEveryPlan((plan, _, facts) => {
+    forEveryPlan(plan => {
       for (const { id, action, undo } of hostSteps(plan)) {
         if (undo === undefined) continue;
-        if (action.op === 'dumpable') {
-          expect(undo, id).toEqual({ op: 'dumpable', value: facts.dumpable === 1 ? 1 : 0 });
+        if (action.op === 'undumpable.hold') {
+          expect(undo, id).toEqual({ op: 'undumpable.release' });
           continue;
         }
         if (action.op === 'cgroup.attach') {

@@ -35,4 +35,6 @@ export type ChildAction =
       readonly limits: Readonly<Partial<Record<RlimitName, readonly [number | null, number | null]>>>;
     }
   | { readonly op: 'oom'; readonly pid: Register; readonly adj: number }
-  | { readonly op: 'dumpable'; readonly value: number };
+  /** Nobody may read our memory, as long as anybody holds that. */
+  | { readonly op: 'undumpable.hold' }
+  | { readonly op: 'undumpable.release' };

@@ -5,14 +5,17 @@ import { RLIMIT_NAMES } from '../../spec/rlimits.js';
 import { CLONE, flagsOf } from '../../syscalls/abi/constants.js';
 import { writeFile } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
-import { poll, reap, sendSignal, setDumpable, setRlimit } from '../../syscalls/process.js';
+import { poll, reap, sendSignal, setRlimit } from '../../syscalls/process.js';
 import { socketpair } from '../../syscalls/socket.js';
+import { holdUndumpable, releaseDumpable } from '../dumpable.js';
 import { loadProfile } from './apparmor.js';
 import type { Executors } from './executors.js';
 import { writeRecord } from './record.js';
 import { closeSync } from './sync.js';
 
 const SIGKILL = 9;
+/** The register that says whether this start holds it. */
+const HELD = 'undumpable';
 const KILL_TIMEOUT_MS = 10_000;
 
 export const CHILD_ACTIONS: Executors<ChildAction> = {
@@ -62,5 +65,14 @@ export const CHILD_ACTIONS: Executors<ChildAction> = {
     }
   },
   oom: (action, context) => writeFile(`/proc/${context.get(action.pid)}/oom_score_adj`, String(action.adj)),
-  dumpable: action => setDumpable(action.value),
+  'undumpable.hold': (_, context) => {
+    holdUndumpable();
+    context.set(HELD, 1);
+  },
+  'undumpable.release': (_, context) => {
+    // A start that fails after its own release is undone as well.
+    if (!context.has(HELD)) return;
+    context.clear(HELD);
+    releaseDumpable();
+  },
 };

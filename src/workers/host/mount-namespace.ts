@@ -8,7 +8,7 @@ import { AT, CLONE, O } from '../../syscalls/abi/constants.js';
 import { scratch } from '../../syscalls/arena.js';
 import { close, openat } from '../../syscalls/fs.js';
 import { SyscallError, syscall, trySyscall } from '../../syscalls/libc.js';
-import { getDumpable, setDumpable } from '../../syscalls/process.js';
+import { holdUndumpable, releaseDumpable } from '../dumpable.js';
 
 /** Calls `act` with a descriptor of the container's root directory. */
 export function inMountNamespace<T>(pidfd: number, act: (root: number) => T): T {
@@ -50,8 +50,8 @@ function goBack(own: number, root: number, cwd: number): void {
 /** Files made by `act` belong to host id `owner`: on an id-mapped mount nobody else can make any. */
 export function asOwner<T>(owner: number, act: () => T): T {
   if (owner === 0) return act();
-  // A change of the file-system uid makes the whole process non-dumpable.
-  const dumpable = getDumpable();
+  // A change of the file-system uid makes the whole process non-dumpable, too.
+  holdUndumpable();
   trySyscall('setfsgid', owner);
   trySyscall('setfsuid', owner);
   try {
@@ -59,6 +59,6 @@ export function asOwner<T>(owner: number, act: () => T): T {
   } finally {
     trySyscall('setfsuid', 0);
     trySyscall('setfsgid', 0);
-    setDumpable(dumpable);
+    releaseDumpable();
   }
 }
