@@ -1,6 +1,8 @@
 /** Caisson: run and supervise Linux system containers from inside a Node.js process. */
+
 export type { AutostartOutcome } from './machines/autostart.js';
 export { describe as describeExit, type ExitStatus } from './machines/exit.js';
+export { GROUP_STATES, type GroupState } from './machines/group.js';
 export { type Initiator, type Reason, STATES, type StateName } from './machines/states.js';
 export { explain, explainJSON } from './plan/explain.js';
 export type { HostFacts } from './plan/facts.js';
@@ -8,6 +10,7 @@ export type { Plan, Step } from './plan/step.js';
 export type { ContainerSpec } from './spec/container.js';
 export { CaissonError, ERROR_CODES, type ErrorCode } from './spec/errors.js';
 export type { NotifyFields, NotifyState } from './spec/notify.js';
+export type { GroupInput, GroupSpec, RestartType, Strategy } from './spec/schema/group.js';
 export type { ContainerSpecInput } from './spec/schema.js';
 export type { ContainerEvents } from './supervisor/announcer.js';
 export type { ShutdownOutcome } from './supervisor/boot.js';
@@ -16,6 +19,7 @@ export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
 export type { ExecExit, ExecOutput, ExecProcess } from './supervisor/exec.js';
 export type { ExecOptions, ExecUser } from './supervisor/exec-options.js';
+export { Group } from './supervisor/group.js';
 export { type Inspection, inspect } from './supervisor/inspect.js';
 export type { JournalOptions } from './supervisor/journal/journal.js';
 export type { Warning } from './supervisor/keeping.js';

@@ -14,6 +14,8 @@ import { asCaissonError, type CaissonError } from '../spec/errors.js';
 /** What the host starts and stops as one: a container, or a group of them. */
 export interface Bootable extends BootItem {
   isUp(): boolean;
+  /** A start would start nothing. */
+  isDone(): boolean;
   start(): Promise<void>;
   /** True when force was needed. */
   stop(): Promise<boolean>;
@@ -66,7 +68,7 @@ export class Boot {
   }
 
   private startAll(): Promise<AutostartOutcome[]> {
-    const due = this.items().filter(item => !item.isUp() && startsAtBoot(item, this.bootId));
+    const due = this.items().filter(item => !item.isDone() && startsAtBoot(item, this.bootId));
     const named = new Map(due.map(item => [item.name, item]));
     return runAutostart(planAutostart(due), {
       width: Math.max(1, Math.floor(availableParallelism() / 4)),
@@ -78,13 +80,13 @@ export class Boot {
   }
 
   private async startOne(item: Bootable): Promise<boolean> {
-    if (item.isUp()) return true;
+    if (item.isDone()) return true;
     try {
       await item.start();
       return true;
     } catch (error) {
       if (!FINAL.includes(asCaissonError(error).code)) throw error;
-      return item.isUp();
+      return item.isDone();
     }
   }
 

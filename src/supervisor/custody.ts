@@ -66,8 +66,13 @@ export class Custody {
 
   /** From now on nothing can be done with it; false takes that back. */
   retire(retired: boolean): void {
-    this.keeping.restarter.decides = !retired;
+    if (this.keeping.governor === undefined) this.keeping.restarter.decides = !retired;
     this.lifecycle.retire(retired);
+  }
+
+  /** Resolves when it is up. @throws CaissonError TIMEOUT, or why it has ended before. */
+  ready(timeout: number): Promise<void> {
+    return this.readiness.wait(timeout);
   }
 
   /** Nothing of it may be left on the host. @throws CaissonError CLEANUP_FAILED, UNKILLABLE */

@@ -1,10 +1,12 @@
 /** What keeps one container as it is to be: its restart policy, its stored power state, its removal when it is ephemeral. */
 import type { MovedEvent } from '../machines/intent.js';
-import { CaissonError } from '../spec/errors.js';
+import { hasEnded } from '../machines/states.js';
+import { asCaissonError, CaissonError } from '../spec/errors.js';
 import { Afterlife } from './afterlife.js';
 import type { Announcer } from './announcer.js';
 import type { ContainerParts } from './container.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { Governor } from './member.js';
 import { Power } from './power.js';
 import type { EndOfLife } from './requests.js';
 import { Restarter } from './restarter.js';
@@ -20,6 +22,7 @@ export class Keeping {
   readonly restarter: Restarter;
   readonly power: Power;
   private readonly afterlife: Afterlife;
+  private governing: Governor | undefined;
 
   constructor(
     private readonly parts: ContainerParts,
@@ -54,9 +57,28 @@ export class Keeping {
     return this.parts.spec.ephemeral && record !== undefined && record.warning === undefined;
   }
 
+  /** The group that it is in: it decides what an end leads to. */
+  get governor(): Governor | undefined {
+    return this.governing;
+  }
+
+  govern(governor: Governor | undefined): void {
+    this.governing = governor;
+    this.restarter.decides = governor === undefined;
+  }
+
   moved(move: MovedEvent): void {
     this.restarter.moved(move);
     this.afterlife.moved(move);
+    if (this.governing === undefined) return;
+    const began = move.to === 'running' && move.from === 'network';
+    const ended = hasEnded(move.to) && move.restartWanted !== true;
+    const end = ended ? this.endOf(move) : undefined;
+    // The move comes in the middle of the transition: the group is told when the container is where it says.
+    queueMicrotask(() => {
+      if (began) this.governing?.started();
+      if (end !== undefined) this.governing?.ended(end);
+    });
   }
 
   /** A caller's wish that it end; a restart that is due is called off by it. */
@@ -79,7 +101,7 @@ export class Keeping {
     try {
       await this.lifecycle().start({ initiator: 'host', again });
     } finally {
-      this.restarter.decides = true;
+      this.restarter.decides = this.governing === undefined;
     }
   }
 
@@ -88,9 +110,19 @@ export class Keeping {
     this.restarter.cancel();
     const { hostShutdownTimeout, hostShutdownAction } = this.parts.spec.boot;
     const options = { timeout: hostShutdownTimeout, force: hostShutdownAction === 'force-stop' };
-    const end = await this.lifecycle().stop(options, { initiator: 'host' });
+    const lifecycle = this.lifecycle();
+    const end = await lifecycle.stop(options, { initiator: 'host' }).catch((error: unknown) => {
+      // It has just ended by itself, and is being cleaned up after.
+      if (asCaissonError(error).code !== 'INVALID_TRANSITION') throw error;
+      return lifecycle.wait();
+    });
     await this.afterlife.settled();
     return end;
+  }
+
+  /** Settles when no operation is under way. */
+  settled(): Promise<void> {
+    return this.lifecycle().settled();
   }
 
   /** It could not be started when the host came up (NET-37). */
@@ -103,5 +135,14 @@ export class Keeping {
   bar(): void {
     this.restarter.close();
     this.lifecycle().bar(new CaissonError('CLOSED', 'the host is being shut down'));
+  }
+
+  /** Undefined: what the group itself has stopped it knows. */
+  private endOf(move: MovedEvent): Parameters<Governor['ended']>[0] | undefined {
+    const { by, failed, text } = this.restarter.endOf(move);
+    if (by === 'asked') return move.initiator === 'host' ? undefined : { how: by, text };
+    if (by === 'start-failed') return { how: by, text };
+    const normal = by === 'itself' && !failed && move.exit?.kind !== 'lost';
+    return { how: normal ? 'normal' : 'failed', text };
   }
 }

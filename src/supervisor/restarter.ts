@@ -133,7 +133,8 @@ export class Restarter implements RestartPort {
     return this.actor;
   }
 
-  private endOf(move: MovedEvent): LifeEnd {
+  /** What is over, by its last move. */
+  endOf(move: MovedEvent): LifeEnd {
     const { condemned } = this;
     const exit = move.exit === undefined ? undefined : `PID 1 ${describe(move.exit)}`;
     const text = condemned ?? exit ?? move.error?.message ?? `it became ${move.to}`;

@@ -12,6 +12,7 @@ import { parseRecord } from '../plan/record.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
+import type { GroupInput } from '../spec/schema/group.js';
 import { close } from '../syscalls/fs.js';
 import { releaseWatches } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
@@ -22,6 +23,7 @@ import { assignedTo, UNREAD } from './assigned.js';
 import type { ShutdownOutcome } from './boot.js';
 import { Container } from './container.js';
 import type { CaissonEvent, EventLog } from './events.js';
+import type { Group } from './group.js';
 import { ArenaPool, type Host } from './host.js';
 import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
@@ -80,7 +82,12 @@ export class Supervisor implements AsyncDisposable {
     private readonly logger: Logger | null,
     private readonly layers: Layers,
   ) {
-    this.tree = new Tree(host.bootId, () => this.list());
+    this.tree = new Tree({
+      stateDir: store.dir,
+      bootId: host.bootId,
+      containers: () => this.list(),
+      publish: body => this.log.append('', body),
+    });
   }
 
   /**
@@ -189,7 +196,7 @@ export class Supervisor implements AsyncDisposable {
         return allocated;
       },
     );
-    if (this.containers.has(spec.name) || this.reserved.has(spec.name)) {
+    if (this.containers.has(spec.name) || this.reserved.has(spec.name) || this.tree.find(spec.name) !== undefined) {
       throw new CaissonError('CONTAINER_EXISTS', `container ${spec.name} exists already`, {
         field: 'name',
         hint: 'choose another name, or remove it first',
@@ -232,6 +239,7 @@ export class Supervisor implements AsyncDisposable {
         hint: 'stop it first',
       });
     }
+    this.tree.assertFree(container);
     // No start may come in between: it would run what nobody supervises.
     container.custody.retire(true);
     try {
@@ -249,6 +257,30 @@ export class Supervisor implements AsyncDisposable {
     this.ids.release(name);
     await this.letGoOfLayer(name);
     this.log.append(name, { type: 'removed', action: 'instance-deleted' });
+  }
+
+  /** Containers and groups that are started, stopped and restarted together. */
+  get groups(): Group[] {
+    return this.tree.list();
+  }
+
+  /** @throws CaissonError GROUP_NOT_FOUND */
+  group(name: string): Group {
+    const group = this.tree.find(name);
+    if (group === undefined)
+      throw new CaissonError('GROUP_NOT_FOUND', `there is no group ${JSON.stringify(name)}`, { field: 'name' });
+    return group;
+  }
+
+  /** Records a group of containers and groups that are there; nothing of it runs yet. @throws CaissonError SPEC_INVALID, GROUP_EXISTS, CONTAINER_NOT_FOUND */
+  async createGroup(input: GroupInput): Promise<Group> {
+    this.assertOpen();
+    return await this.tree.create(input);
+  }
+
+  /** Forgets a group that does not run; its children stay. @throws CaissonError INVALID_TRANSITION while it runs, or is in another. */
+  async removeGroup(name: string): Promise<void> {
+    await this.tree.remove(name);
   }
 
   /**
@@ -325,6 +357,7 @@ export class Supervisor implements AsyncDisposable {
     // A record that is set aside may yet be mended: what it needs stays.
     await this.layers.sweep(this.containers.size === directories);
     await Promise.all(this.list().map(container => this.recover(container)));
+    for (const error of await this.tree.load()) this.tellSetAside(error);
   }
 
   private tellSetAside(error: CaissonError): void {

@@ -243,6 +243,11 @@ export async function until(condition: () => boolean, what: string, timeoutMs = 
 }
 
 async function removeAll(supervisor: Supervisor): Promise<void> {
+  // A group would bring back what is killed; the youngest is the outermost.
+  for (const group of supervisor.groups.toReversed()) {
+    await group.stop().catch(() => undefined);
+    await supervisor.removeGroup(group.name);
+  }
   for (const container of supervisor.list()) {
     if (container.state !== 'stopped' && container.state !== 'failed') {
       // It may end by itself just now; whether it did is what follows.

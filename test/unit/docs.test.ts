@@ -132,6 +132,7 @@ describe('docs/api.md', () => {
   test.each([
     ['Supervisor', caisson.Supervisor],
     ['Container', caisson.Container],
+    ['Group', caisson.Group],
   ])('names every method and property of a %s that is for callers', (_, type) => {
     const internal = ['constructor', 'settled', ...internalMembers(type)];
     const members = Object.getOwnPropertyNames(type.prototype).filter(name => !internal.includes(name));
@@ -143,7 +144,7 @@ describe('docs/api.md', () => {
     const types = [...events.matchAll(/type: '([a-z-]+)'/g)].map(match => match[1] ?? '');
     expect(
       rowsOf(text, '`type`')
-        .map(([type = '']) => quoted(type)[0])
+        .flatMap(([type = '']) => quoted(type))
         .sort(),
     ).toEqual([...new Set(types)].sort());
     // Only types say which there are: `code: PlanNotice['code'] | 'adopted'`.
