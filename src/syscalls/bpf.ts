@@ -8,6 +8,8 @@ const BPF_PROG_LOAD = 5;
 const BPF_PROG_ATTACH = 8;
 const BPF_PROG_TYPE_CGROUP_DEVICE = 15;
 const BPF_CGROUP_DEVICE = 6;
+/** Programs of groups below run as well, and all must allow. Without it the kernel refuses them, as systemd's of a service. */
+const BPF_F_ALLOW_MULTI = 2;
 const ATTR_SIZE = 128;
 
 /** Loads a device program and attaches it to a cgroup, where it stays until the cgroup is removed. */
@@ -30,6 +32,7 @@ export function attachDeviceProgram(cgroup: string, program: Uint8Array): void {
       memory.setU32(attr, directory);
       memory.setU32(attr + 4, loaded);
       memory.setU32(attr + 8, BPF_CGROUP_DEVICE);
+      memory.setU32(attr + 12, BPF_F_ALLOW_MULTI);
       const result = trySyscall('bpf', BPF_PROG_ATTACH, attr, ATTR_SIZE);
       if (result < 0) throw new SyscallError('bpf', -result, `BPF_PROG_ATTACH ${cgroup}`);
     } finally {
