@@ -32,6 +32,9 @@ export interface ExecWish {
   readonly stdio: Stdio;
 }
 
+/** A program to run, or files to read. */
+export type JoinWish = ExecWish | { readonly read: readonly string[] };
+
 /** What its standard descriptors are: /dev/null, a pipe each, or all a terminal of the container's. */
 export type Stdio =
   | { readonly kind: 'null' }
@@ -168,8 +171,67 @@ function streams(spec: ContainerSpec, { stdio, uid, gid }: ExecWish): Streams {
   };
 }
 
+/** What may be wrong with a file of the payload's: it counts as one that is not there. */
+const UNREADABLE = (
+  [
+    'ENOENT',
+    'ENOTDIR',
+    'EACCES',
+    'EPERM',
+    'ELOOP',
+    'EISDIR',
+    'EINVAL',
+    'ENXIO',
+    'ENODEV',
+    'EIO',
+    'ESPIPE',
+    'EAGAIN',
+    'EXDEV',
+  ] as const
+).map(errno => ({ errno, why: 'it counts as a file that is not there' }));
+
+/** Reading files in the container as its root would, instead of running a program; executed like `compileExec`. */
+function compileRead(spec: ContainerSpec, facts: HostFacts, paths: readonly string[]): Plan {
+  const wish: ExecWish = {
+    programs: ['/'],
+    argv: ['reading'],
+    env: [],
+    cwd: '/',
+    uid: 0,
+    gid: 0,
+    groups: [],
+    stdio: { kind: 'null' },
+  };
+  return compileJoin(spec, facts, wish, [
+    ...paths.map((path, index) => ({
+      ...init(`read.${index}`, `read ${path}`, { op: 'read', path }),
+      tolerate: UNREADABLE,
+    })),
+    init('end', 'nothing more', { op: 'exit' }),
+  ]);
+}
+
 /** Executed with the registers `pid` and TARGET of PID 1. */
 export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWish): Plan {
+  return compileJoin(spec, facts, wish, [
+    init('inside', "a child in the container's pid namespace", { op: 'fork', child: 1, cgroup: null }),
+    init('session', 'new session', { op: 'setsid' }),
+    ...(wish.stdio.kind === 'tty'
+      ? [init('tty.controlling', 'its controlling terminal', { op: 'controlling_stdin' })]
+      : []),
+    init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),
+    init('exec', `exec ${wish.argv[0]}`, {
+      op: 'execve',
+      path: wish.programs[0],
+      others: wish.programs.slice(1),
+      argv: wish.argv,
+      env: wish.env,
+    }),
+  ]);
+}
+
+/** @param last what is done when all is joined, with all restrictions, by a process that nobody inside can see. */
+function compileJoin(spec: ContainerSpec, facts: HostFacts, wish: ExecWish, last: readonly InitStep[]): Plan {
   const cgroups = cgroupPaths(spec, facts);
   const birth = cgroups.v2 !== null && facts.features.cloneIntoCgroup;
   const hierarchies = cgroups.v1.map(({ hierarchy, joined }) => ({ name: hierarchy.name, tasks: `${joined}/tasks` }));
@@ -242,19 +304,7 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
     ...keyring(spec, facts),
     init('cwd', `work in ${wish.cwd}`, { op: 'chdir', path: wish.cwd }),
     init('fds', 'close all but the standard descriptors and the gate', { op: 'close_from', from: 4 }),
-    init('inside', "a child in the container's pid namespace", { op: 'fork', child: 1, cgroup: null }),
-    init('session', 'new session', { op: 'setsid' }),
-    ...(wish.stdio.kind === 'tty'
-      ? [init('tty.controlling', 'its controlling terminal', { op: 'controlling_stdin' })]
-      : []),
-    init('signals.unblock', 'empty signal mask', { op: 'unblock_signals' }),
-    init('exec', `exec ${wish.argv[0]}`, {
-      op: 'execve',
-      path: wish.programs[0],
-      others: wish.programs.slice(1),
-      argv: wish.argv,
-      env: wish.env,
-    }),
+    ...last,
     host('follow', 'reap the joiner, hold its child', { op: 'join.follow', pidfd: 'fd:joiner', save: JOINED }),
     host('close', 'close what it was made with', {
       op: 'close',
@@ -267,4 +317,8 @@ export function compileExec(spec: ContainerSpec, facts: HostFacts, wish: ExecWis
     }),
   ];
   return { container: spec.name, steps, notices: [], exports: [GATE, JOINED, ...kept] };
+}
+
+export function compileWish(spec: ContainerSpec, facts: HostFacts, wish: JoinWish): Plan {
+  return 'read' in wish ? compileRead(spec, facts, wish.read) : compileExec(spec, facts, wish);
 }

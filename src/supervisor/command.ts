@@ -33,7 +33,7 @@ export async function runCommand(
     stdio: { kind: 'null' as const },
   };
   try {
-    const exit = await within(whenEnded(await join(host, { spec, wish, target, signal })), signal);
+    const exit = await within(whenEnded(await join(host, wish, { spec, target, signal })), signal);
     // Killed: by the init that it has asked to end everything.
     return exit === undefined || exit === 'not-a-child' || exit.code !== 'exited' || exit.status === 0;
   } catch (error) {

@@ -2,6 +2,7 @@
 import type { ExecWish } from '../plan/exec.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
+import type { FoundUser } from './exec-user.js';
 
 export interface ExecUser {
   readonly uid: number;
@@ -16,8 +17,8 @@ export interface ExecOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Absolute path inside. Default `/`. */
   readonly cwd?: string;
-  /** Ids inside. Default root. */
-  readonly user?: number | ExecUser;
+  /** Ids inside, or a name (`user` or `user:group`) that is looked up in /etc/passwd and /etc/group inside. Default root. */
+  readonly user?: number | string | ExecUser;
   /** A terminal in place of three pipes; 24 rows and 80 columns unless told. */
   readonly tty?: boolean | { readonly rows?: number; readonly cols?: number };
   /** Gives the call up, or kills the program. */
@@ -60,8 +61,16 @@ function stdioOf(tty: ExecOptions['tty']): ExecWish['stdio'] {
   return { kind: 'tty', rows: checkSize('tty.rows', rows), cols: checkSize('tty.cols', cols) };
 }
 
-function userOf(spec: ContainerSpec, user: ExecOptions['user'] = 0): Pick<ExecWish, 'uid' | 'gid' | 'groups'> {
-  const last = spec.idmap === null ? LAST_ID : spec.idmap.count - 1;
+/** The highest id inside. */
+export function lastId(spec: ContainerSpec): number {
+  return spec.idmap === null ? LAST_ID : spec.idmap.count - 1;
+}
+
+function userOf(
+  spec: ContainerSpec,
+  user: Exclude<ExecOptions['user'], string> = 0,
+): Pick<ExecWish, 'uid' | 'gid' | 'groups'> {
+  const last = lastId(spec);
   if (typeof user !== 'object' || user === null) return { uid: checkId('user', user, last), gid: 0, groups: [] };
   const { uid, gid = 0, groups = [] } = user;
   if (!Array.isArray(groups) || groups.length > 65_536)
@@ -80,18 +89,27 @@ function programsOf(program: string, path: string): [string, ...string[]] {
   return [first, ...others];
 }
 
-/** @throws CaissonError SPEC_INVALID */
-export function wishOf(spec: ContainerSpec, argv: readonly string[], options: ExecOptions): ExecWish {
+/**
+ * @param found who the user is, where it was looked up by its name.
+ * @throws CaissonError SPEC_INVALID
+ */
+export function wishOf(
+  spec: ContainerSpec,
+  argv: readonly string[],
+  options: ExecOptions,
+  found: FoundUser | undefined,
+): ExecWish {
   if (!Array.isArray(argv) || argv.length === 0) refuse('argv', 'must be a list with at least the program');
   const words = argv.map((word, index) => checkText(`argv.${index}`, word));
   const [program = ''] = words;
   if (program === '') refuse('argv.0', 'must not be empty');
   const stdio = stdioOf(options.tty);
-  const user = userOf(spec, options.user);
+  const { uid, gid, groups } = found ?? userOf(spec, typeof options.user === 'string' ? undefined : options.user);
   const env: Record<string, string> = {
     container: spec.type,
     PATH: DIRECTORIES.join(':'),
-    HOME: user.uid === 0 ? '/root' : '/',
+    HOME: found?.home ?? (uid === 0 ? '/root' : '/'),
+    ...(found?.name == null ? {} : { USER: found.name }),
     ...(stdio.kind === 'tty' ? { TERM: 'xterm' } : {}),
   };
   for (const [name, value] of Object.entries(options.env ?? {})) {
@@ -103,5 +121,5 @@ export function wishOf(spec: ContainerSpec, argv: readonly string[], options: Ex
   if (bytes > MOST) refuse('argv', `must take no more than ${MOST} bytes together with env`);
   const cwd = checkText('cwd', options.cwd ?? '/');
   if (!cwd.startsWith('/')) refuse('cwd', 'must be an absolute path');
-  return { programs: programsOf(program, env.PATH ?? ''), argv: words, env: variables, cwd, ...user, stdio };
+  return { programs: programsOf(program, env.PATH ?? ''), argv: words, env: variables, cwd, uid, gid, groups, stdio };
 }

@@ -9,9 +9,11 @@ import { signalName, signalNumber } from '../spec/signals.js';
 import { type RawExit, sendSignal } from '../syscalls/process.js';
 import { setWindowSize } from '../syscalls/pty.js';
 import type { Registers } from '../workers/context.js';
-import { type ExecOptions, wishOf } from './exec-options.js';
+import { READ_LIMIT } from '../workers/init/encode.js';
+import { type ExecOptions, lastId, wishOf } from './exec-options.js';
+import { type FoundUser, findUser, USER_FILES } from './exec-user.js';
 import type { Host } from './host.js';
-import { type Joined, join, whenEnded } from './joining.js';
+import { type Joined, join, readInside, whenEnded } from './joining.js';
 import { terminalStream } from './terminal-stream.js';
 
 const SIGKILL = 9;
@@ -129,6 +131,17 @@ function exitOf(raw: RawExit | 'not-a-child'): ExecExit {
   return { kind: 'signal', number: status, signal: signalName(status), core: code === 'dumped', confidence: 'exact' };
 }
 
+async function lookUp(
+  host: Host,
+  spec: ContainerSpec,
+  target: Registers,
+  user: string,
+  signal: AbortSignal | undefined,
+): Promise<FoundUser> {
+  const files = await readInside(host, USER_FILES, { spec, target, signal });
+  return findUser(user, files, { last: lastId(spec), limit: READ_LIMIT });
+}
+
 /** Resolves when the program has been executed. */
 export async function exec(
   host: Host,
@@ -137,6 +150,8 @@ export async function exec(
   argv: readonly string[],
   options: ExecOptions,
 ): Promise<ExecProcess> {
-  const wish: ExecWish = wishOf(spec, argv, options);
-  return new ExecProcess(await join(host, { spec, wish, target, signal: options.signal }), options.signal);
+  const { signal, user } = options;
+  const found = typeof user === 'string' ? await lookUp(host, spec, target, user, signal) : undefined;
+  const wish: ExecWish = wishOf(spec, argv, options, found);
+  return new ExecProcess(await join(host, wish, { spec, target, signal }), signal);
 }

@@ -11,8 +11,8 @@ const BASE_SIZE = 56 * 1024;
 const SMALLEST = 64 * 1024;
 
 /** Bytes of memory that a launch with these words needs, as a power of two, so that arenas can be shared. */
-function sizeFor(words: readonly string[]): number {
-  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1 + 8, BASE_SIZE);
+function sizeFor(words: readonly string[], more = 0): number {
+  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1 + 8, BASE_SIZE + more);
   let size = SMALLEST;
   while (size < bytes) size *= 2;
   return size;
@@ -26,9 +26,9 @@ export class ArenaPool {
     return this.takeFor([...spec.args, ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`)]);
   }
 
-  /** Memory for a launch with these arguments and variables. */
-  takeFor(words: readonly string[]): Arena {
-    const size = sizeFor(words);
+  /** Memory for a launch with these arguments and variables, and `more` bytes. */
+  takeFor(words: readonly string[], more = 0): Arena {
+    const size = sizeFor(words, more);
     return this.free.get(size)?.pop() ?? Arena.map(size);
   }
 

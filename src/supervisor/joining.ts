@@ -2,7 +2,7 @@
  * A program on its way into a container. A worker launches the joiner; from there on it may take as long as the payload
  * likes (its files may be served by one of its own processes), so it is followed on the event loop, with a time limit.
  */
-import { compileExec, type ExecWish, GATE, JOINED, MASTER, PIPES } from '../plan/exec.js';
+import { compileWish, type ExecWish, GATE, JOINED, type JoinWish, MASTER, PIPES } from '../plan/exec.js';
 import { TARGET } from '../plan/live-mount.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
@@ -18,6 +18,7 @@ import { type Watch, watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import { failureOf } from '../workers/failure.js';
 import type { Awaited } from '../workers/init/batch.js';
+import { READ_CALLS, READ_LIMIT } from '../workers/init/encode.js';
 import type { Host } from './host.js';
 
 const SIGKILL = 9;
@@ -36,7 +37,6 @@ type Child = Omit<Joined, 'streams'>;
 /** Who joins what. */
 export interface JoinOptions {
   readonly spec: ContainerSpec;
-  readonly wish: ExecWish;
   /** Of PID 1. */
   readonly target: Registers;
   /** Gives the join up. */
@@ -47,12 +47,43 @@ export interface JoinOptions {
  * Resolves once the program has been executed.
  * @throws CaissonError EXEC_FAILED, STEP_FAILED, CHILD_DIED, TIMEOUT, CANCELLED, INVALID_TRANSITION
  */
-export async function join(host: Host, options: JoinOptions): Promise<Joined> {
-  const { spec, wish, target, signal } = options;
-  const { pid, 'fd:pidfd': pidfd } = target;
-  if (pid === undefined || pidfd === undefined)
-    throw new CaissonError('INVALID_TRANSITION', `${spec.name} does not run`, { field: 'state' });
+export async function join(host: Host, wish: ExecWish, options: JoinOptions): Promise<Joined> {
   const arena = host.arenas.takeFor([...wish.programs, ...wish.argv, ...wish.env]);
+  const { followed, streams } = await begin(host, wish, options, arena);
+  try {
+    const child = await new Following(host, followed, options.signal).done;
+    if (child === undefined) throw new CaissonError('INTERNAL', 'the program was executed by nobody');
+    return { ...child, streams };
+  } catch (error) {
+    for (const fd of Object.values(streams)) close(fd);
+    throw error;
+  }
+}
+
+/** The start of each file inside, up to READ_LIMIT bytes; null for one that cannot be read. */
+export async function readInside(
+  host: Host,
+  paths: readonly string[],
+  options: JoinOptions,
+): Promise<(Buffer | null)[]> {
+  const arena = host.arenas.takeFor(paths, paths.length * READ_LIMIT);
+  const { followed } = await begin(host, { read: paths }, options, arena);
+  const following = new Following(host, followed, options.signal);
+  await following.done;
+  return following.contents;
+}
+
+async function begin(
+  host: Host,
+  wish: JoinWish,
+  { spec, target }: JoinOptions,
+  arena: Arena,
+): Promise<{ followed: Followed; streams: Registers }> {
+  const { pid, 'fd:pidfd': pidfd } = target;
+  if (pid === undefined || pidfd === undefined) {
+    host.arenas.give(arena);
+    throw new CaissonError('INVALID_TRANSITION', `${spec.name} does not run`, { field: 'state' });
+  }
   const result = await host.pool.join(
     {
       spec,
@@ -71,20 +102,14 @@ export async function join(host: Host, options: JoinOptions): Promise<Joined> {
     throw failed;
   }
   const { [GATE]: gate, [JOINED]: joined } = registers;
+  if (gate === undefined || joined === undefined || awaited === undefined)
+    throw new CaissonError('INTERNAL', 'the joiner was launched without what it is followed by');
   const streams = Object.fromEntries(
     [...PIPES, MASTER].flatMap(register =>
       registers[register] === undefined ? [] : [[register, registers[register]]],
     ),
   );
-  if (gate === undefined || joined === undefined || awaited === undefined)
-    throw new CaissonError('INTERNAL', 'the joiner was launched without what it is followed by');
-  try {
-    const child = await new Following(host, { spec, wish, arena, gate, joined, awaited, pid1: pid }, signal).done;
-    return { ...child, streams };
-  } catch (error) {
-    for (const fd of Object.values(streams)) close(fd);
-    throw error;
-  }
+  return { followed: { spec, wish, arena, gate, joined, awaited, pid1: pid }, streams };
 }
 
 /** Undefined when there is no such process any more. */
@@ -109,7 +134,7 @@ function giveBack(host: Host, arena: Arena): void {
 
 interface Followed {
   readonly spec: ContainerSpec;
-  readonly wish: ExecWish;
+  readonly wish: JoinWish;
   readonly arena: Arena;
   readonly gate: number;
   readonly joined: number;
@@ -117,10 +142,16 @@ interface Followed {
   readonly pid1: number;
 }
 
+function nameOf(wish: JoinWish): string {
+  return 'read' in wish ? `what reads ${wish.read.join(' and ')}` : (wish.argv[0] ?? '');
+}
+
 /** The last two processes of a join: the one that clones, and the program's own. */
 class Following {
-  readonly done: Promise<Child>;
-  private resolve!: (child: Child) => void;
+  readonly done: Promise<Child | undefined>;
+  /** Of the files that were to be read. */
+  contents: (Buffer | null)[] = [];
+  private resolve!: (child: Child | undefined) => void;
   private reject!: (error: CaissonError) => void;
   private readonly program: Program;
   private readonly watches: Watch[] = [];
@@ -128,6 +159,8 @@ class Following {
   private gateOpen = true;
   private cloning = true;
   private child: Child | undefined;
+  /** Of the process that clones. */
+  private exit: RawExit | 'not-a-child' | undefined;
   private givenUp: CaissonError | undefined;
   private ending = false;
   private readonly abort = (): void =>
@@ -160,7 +193,8 @@ class Following {
   }
 
   private cloned(): void {
-    if (reap(this.followed.joined) === undefined) return;
+    this.exit = reap(this.followed.joined);
+    if (this.exit === undefined) return;
     this.watches[1]?.close();
     this.cloning = false;
     this.look();
@@ -172,6 +206,12 @@ class Following {
     this.child ??= this.findChild();
     if (this.givenUp !== undefined && this.child !== undefined) sendSignal(this.child.pidfd, SIGKILL);
     if (this.gateOpen && this.child !== undefined) return;
+    if ('read' in this.followed.wish && this.givenUp === undefined && this.finished()) {
+      this.ending = true;
+      this.contents = this.followed.wish.read.map((_, index) => this.contentOf(index));
+      this.end(() => this.resolve(undefined));
+      return;
+    }
     this.ending = true;
     const { child, program } = this;
     if (child === undefined || program.failure !== undefined || this.givenUp !== undefined) {
@@ -202,6 +242,27 @@ class Following {
     return undefined;
   }
 
+  /** It has come to the end of its table. */
+  private finished(): boolean {
+    return (
+      this.exit !== undefined && this.exit !== 'not-a-child' && this.exit.code === 'exited' && this.exit.status === 0
+    );
+  }
+
+  private contentOf(index: number): Buffer | null {
+    const { arena, awaited } = this.followed;
+    const { first, bounds, steps } = awaited;
+    const from = bounds[steps.indexOf(`exec.read.${index}`)];
+    if (from === undefined || this.program.read(first, from).result < 0) return null;
+    const chunks: Buffer[] = [];
+    for (const call of READ_CALLS) {
+      const length = this.program.read(first, from + call).result;
+      if (length <= 0) break;
+      chunks.push(Buffer.from(arena.slice(this.program.argument(first, from + call, 1), length)));
+    }
+    return Buffer.concat(chunks);
+  }
+
   private giveUp(error: CaissonError): void {
     if (this.givenUp !== undefined) return;
     this.givenUp = error;
@@ -212,7 +273,7 @@ class Following {
   }
 
   private late(): CaissonError {
-    return new CaissonError('TIMEOUT', `${this.followed.wish.argv[0]} was not executed within ${JOIN_TIMEOUT_MS} ms`, {
+    return new CaissonError('TIMEOUT', `${nameOf(this.followed.wish)} was not executed within ${JOIN_TIMEOUT_MS} ms`, {
       hint: 'a file system inside may not answer, or the process was stopped there',
     });
   }
@@ -222,9 +283,9 @@ class Following {
     const index = this.program.failedIndex(awaited.first);
     const errno = this.program.failure;
     const id = index === undefined ? undefined : awaited.steps[awaited.bounds.findIndex(bound => bound > index) - 1];
-    const step = compileExec(spec, this.host.facts, wish).steps.find(step => step.id === id);
+    const step = compileWish(spec, this.host.facts, wish).steps.find(step => step.id === id);
     if (errno === undefined || step === undefined)
-      return new CaissonError('CHILD_DIED', `${wish.argv[0]} was killed before it was executed`);
+      return new CaissonError('CHILD_DIED', `${nameOf(wish)} was killed before it was executed`);
     return failureOf(step, new SyscallError(step.action.op, errno));
   }
 

@@ -1,5 +1,5 @@
 /** Joining a container in one task: the plan compiled, its host steps done, its child on its way. */
-import { compileExec, type ExecWish } from '../plan/exec.js';
+import { compileWish, type JoinWish } from '../plan/exec.js';
 import type { HostFacts } from '../plan/facts.js';
 import type { ContainerSpec } from '../spec/container.js';
 import type { LaunchMemory, Registers } from './context.js';
@@ -8,7 +8,7 @@ import { hostFacts, learnFacts } from './plans.js';
 
 export interface JoinRequest {
   readonly spec: ContainerSpec;
-  readonly wish: ExecWish;
+  readonly wish: JoinWish;
   /** Left out when the thread is thought to know them. */
   readonly facts?: HostFacts;
   readonly registers: Registers;
@@ -19,6 +19,6 @@ export interface JoinRequest {
 /** @returns undefined, having done nothing, when this thread does not know the host's facts yet. */
 export function join({ spec, wish, facts, ...rest }: JoinRequest): ExecuteResult | undefined {
   if (!learnFacts(facts)) return undefined;
-  const { steps } = compileExec(spec, hostFacts(), wish);
+  const { steps } = compileWish(spec, hostFacts(), wish);
   return execute({ ...rest, steps, mode: 'all-or-nothing', detached: true });
 }

@@ -168,6 +168,37 @@ describe.each(MODES)('%s', mode => {
   }, 120_000);
 });
 
+test('a user by its name inside, from files that the payload writes: links and odd files lead nowhere else', async () => {
+  const container = await rig.start(SLEEPER);
+  const passwd = 'web:x:33:44::/tmp:/bin/sh';
+  await sh(
+    container,
+    `mkdir -p /etc; echo '${passwd}' > /etc/passwd; printf 'web:x:44:\\nadm:x:4:web\\n' > /etc/group`,
+  );
+  expect((await sh(container, 'id -u; id -g; id -G; echo $HOME $USER', { user: 'web' })).text).toBe(
+    '33\n44\n44 4\n/tmp web\n',
+  );
+  expect((await sh(container, 'id -u; id -g', { user: 'web:adm' })).text).toBe('33\n4\n');
+  expect((await sh(container, 'id -u; id -g', { user: '33' })).text).toBe('33\n44\n');
+  expect(await refusal(container.exec(['true'], { user: 'nobody-here' }))).toMatchObject({ field: 'user' });
+  // The host's file has root, the container's has not.
+  await sh(container, 'mv /etc/passwd /etc/real; ln -s /../../../../etc/real /etc/passwd');
+  expect((await sh(container, 'id -u', { user: 'web' })).text).toBe('33\n');
+  expect(await refusal(container.exec(['true'], { user: 'daemon' }))).toMatchObject({ field: 'user' });
+  for (const odd of [
+    'mkfifo /etc/passwd',
+    'mkdir /etc/passwd',
+    'ln -s passwd /etc/passwd',
+    'ln -s /dev/zero /etc/passwd',
+    'ln -s /proc/self/fd/0 /etc/passwd',
+    'ln -s /dev/console /etc/passwd',
+    'true',
+  ]) {
+    await sh(container, `rm -rf /etc/passwd; ${odd}`);
+    expect(await refusal(container.exec(['true'], { user: 'web' })), odd).toMatchObject({ field: 'user' });
+  }
+});
+
 test('input of any length, and a reader that is slow holds up only its own program', async () => {
   const container = await rig.start(SLEEPER);
   const slowOne = await container.exec(['sh', '-c', 'while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done']);

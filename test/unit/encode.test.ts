@@ -3,16 +3,17 @@ import { describe, expect, test } from 'vitest';
 import type { InitAction, InitStep } from '#src/plan/step.js';
 import { usedDescriptors } from '#src/plan/step.js';
 import { ERRNO } from '#src/spec/errno.js';
+import { O } from '#src/syscalls/abi/constants.js';
 import { PSEUDO } from '#src/syscalls/abi/launch.js';
 import { Arena } from '#src/syscalls/arena.js';
 import type { Entry } from '#src/syscalls/launcher/program.js';
 import { NR } from '#src/syscalls/libc.js';
-import { type Batch, encodeBatch } from '#src/workers/init/encode.js';
+import { type Batch, encodeBatch, READ_CALLS } from '#src/workers/init/encode.js';
 import { HOSTS } from '../lib/facts.js';
 import { planOf, privileged, unprivileged } from './kit.js';
 
 // Mappings are never given back: all tests use one.
-const arena = Arena.map(256 * 1024);
+const arena = Arena.map(1024 * 1024);
 const SLOT = 0x1000;
 const slot = (index: number): number => SLOT + 4 * index;
 
@@ -148,6 +149,21 @@ const CALLS: { readonly [K in InitAction['op']]: () => void } = {
     const list = Number(entries[0]?.args[1]);
     expect(entries.map(show)).toEqual([`setgroups(2, ${list})`, 'setresgid(44, 44, 44)', 'setresuid(33, 33, 33)']);
     expect([arena.getU32(list), arena.getU32(list + 4)]).toEqual([5, 6]);
+  },
+  read: () => {
+    const entries = one({ op: 'read', path: 'etc/passwd' });
+    const how = Number(entries[0]?.args[2]);
+    const opened = entries[0]?.dest;
+    expect(shown(entries[0], 1)).toMatch(/^openat2\(-100, "etc\/passwd", \d+, 24\) -> \d+$/);
+    // No wait for a FIFO, and no way out of the root.
+    expect([arena.getI64(how), arena.getI64(how + 16)]).toEqual([O.O_CLOEXEC + O.O_NONBLOCK + O.O_NOCTTY, 16 + 2]);
+    expect(READ_CALLS.map(call => entries[call]?.nr)).toEqual(READ_CALLS.map(() => NR.pread64));
+    expect(entries[1]).toMatchObject({ args: [opened !== undefined && 'address' in opened ? opened.address : 0] });
+    const [, buffer] = entries[2]?.args ?? [];
+    expect(entries[4]?.args).toEqual([0, Number(buffer) + 65_536, 65_536, 65_536]);
+  },
+  exit: () => {
+    expect(one({ op: 'exit' }).map(show)).toEqual(['exit_group(0)']);
   },
   undumpable: () => {
     expect(one({ op: 'undumpable' }).map(show)).toEqual(['prctl(4, 0)']);

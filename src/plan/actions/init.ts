@@ -52,6 +52,9 @@ export type InitAction =
   /** Goes on as a child, whose parent is our parent; the process that calls it ends. `child` counts from 0. */
   | { readonly op: 'fork'; readonly child: number; readonly cgroup: Register | null }
   | { readonly op: 'user'; readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
+  /** Reads the start of a file, by a path below the root directory, into the memory that is shared with us. */
+  | { readonly op: 'read'; readonly path: string }
+  | { readonly op: 'exit' }
   /** Nobody inside may look into this process. */
   | { readonly op: 'undumpable' }
   | {

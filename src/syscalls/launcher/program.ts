@@ -175,6 +175,11 @@ export class Program {
     return { result: arena.getI64(address + ENTRY.result), stamp: this.timespec(address + ENTRY.stamp) };
   }
 
+  /** An argument of an entry of a batch. */
+  argument(first: number, index: number, position: number): number {
+    return this.memory.getI64(first + index * ENTRY.size + ENTRY.args + 8 * position);
+  }
+
   /** True once the child has gone past the first `count` entries of the batch at `first`: later ones lie higher. */
   isBeyond(first: number, count: number): boolean {
     return this.memory.getI64(this.header + PROGRAM.current) >= first + count * ENTRY.size;

@@ -58,7 +58,8 @@ export class InitBatches {
   send(steps: readonly InitStep[]): void {
     const { context, faults } = this;
     const { program, arena } = context.program;
-    const final = steps.at(-1)?.action.op === 'execve';
+    const last = steps.at(-1)?.action.op;
+    const final = last === 'execve' || last === 'exit';
     const batch = encodeBatch(
       steps,
       arena,

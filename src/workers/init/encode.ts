@@ -190,6 +190,10 @@ function encodeAction(action: InitAction, { arena, load, textOf }: Encoding): Dr
       return forkEntries(arena, action.child, action.cgroup === null ? null : load(action.cgroup, 0));
     case 'user':
       return userEntries(arena, action);
+    case 'read':
+      return readEntries(arena, action.path);
+    case 'exit':
+      return [{ nr: NR.exit_group, args: [0] }];
     case 'undumpable':
       return [{ nr: NR.prctl, args: [PR.PR_SET_DUMPABLE, 0] }];
     case 'execve': {
@@ -231,6 +235,34 @@ function forkEntries(arena: Arena, child: number, cgroup: Draft | null): Draft[]
     { nr: NR.exit_group, args: [0] },
   ];
 }
+
+/** Bytes of a file that `read` reads: a chunk with each call, since a file system may give less than is asked for. */
+const CHUNK = 64 * 1024;
+const CHUNKS = 4;
+export const READ_LIMIT = CHUNK * CHUNKS;
+
+/**
+ * The path is the payload's, links and all, and so is what is found there: none of it leads out of its root, and a FIFO or
+ * a terminal is not waited for.
+ */
+function readEntries(arena: Arena, path: string): Draft[] {
+  const how = arena.alloc(OPEN_HOW_SIZE);
+  arena.setU64(how, O.O_RDONLY + O.O_CLOEXEC + O.O_NONBLOCK + O.O_NOCTTY);
+  arena.setU64(how + 16, RESOLVE.RESOLVE_IN_ROOT + RESOLVE.RESOLVE_NO_MAGICLINKS);
+  const opened = arena.alloc(8);
+  const buffer = arena.alloc(READ_LIMIT);
+  const drafts: Draft[] = [
+    { nr: NR.openat2, args: [AT_FDCWD, arena.cstring(path), how, OPEN_HOW_SIZE], dest: { address: opened } },
+  ];
+  for (let chunk = 0; chunk < CHUNKS; chunk++) {
+    const load = { nr: PSEUDO.loadI64, args: [opened], dest: { entry: drafts.length + 1, argument: 0 } };
+    drafts.push(load, { nr: NR.pread64, args: [0, buffer + chunk * CHUNK, CHUNK, chunk * CHUNK] });
+  }
+  return drafts;
+}
+
+/** Indexes in its entries of the calls that read. */
+export const READ_CALLS: readonly number[] = Array.from({ length: CHUNKS }, (_, chunk) => 2 + 2 * chunk);
 
 function limitEntries(arena: Arena, limits: Extract<InitAction, { op: 'limits' }>['limits']): Draft[] {
   return Object.entries(limits).map(([name, [soft, hard]]) => {
