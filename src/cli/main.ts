@@ -100,6 +100,27 @@ describing(program.command('explain'))
   });
 
 program
+  .command('exec')
+  .description('run a program in a container that runs, on the standard streams of this command')
+  .showHelpAfterError('  hint: see caisson exec --help')
+  .argument('<name>', 'name of the container')
+  .argument('<program...>', 'program and its arguments (after --); looked up in PATH inside')
+  .option('-t, --tty', 'a terminal inside, in place of three streams')
+  .option('-i, --interactive', 'pass standard input on')
+  .option('-u, --user <user>', 'user inside: a name or uid, or with a group user:group; default: root')
+  .option('-w, --workdir <dir>', 'directory inside; default: /', path)
+  .option('-e, --env <NAME=VALUE>', 'variable for the program; may be repeated', variable)
+  .option('--state <dir>', 'state directory', path, DEFAULT_STATE)
+  .addHelpText(
+    'after',
+    "\nExit codes: the program's own; 128+n when it died of signal n; 125 when Caisson failed, 126 or 127 when the program could not be executed or found.",
+  )
+  .action(async (name: string, args: string[], options) => {
+    const { execCommand } = await import('./exec.js');
+    process.exitCode = await execCommand(name, args, options);
+  });
+
+program
   .command('inspect')
   .description('show what a container is, how it is, and what its last start did without')
   .showHelpAfterError('  hint: see caisson inspect --help')

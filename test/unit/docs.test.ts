@@ -180,6 +180,7 @@ describe('docs/cli.md', () => {
     ['run', 5],
     ['explain', 5],
     ['inspect', 2],
+    ['exec', 5],
   ])('has every option of %s', (command, least) => {
     const options = [...help(command).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+(?: <[^>]+>)?)/gm)].map(
       match => match[1] ?? '',
