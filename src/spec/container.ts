@@ -7,6 +7,7 @@ import { type BootSpec, resolveBoot } from './schema/boot.js';
 import { credentialBytes } from './schema/credentials.js';
 import type { ResolvConf, Timezone } from './schema/host-files.js';
 import type { LinkJournal } from './schema/link-journal.js';
+import { type HealthRules, type ProbeRules, resolveHealth, resolveReady } from './schema/probe.js';
 import { type RestartRules, resolveRestart } from './schema/restart.js';
 import { type Rootfs, resolveRootfs } from './schema/rootfs.js';
 import { type ContainerSpecInput, parseSpecInput } from './schema.js';
@@ -28,7 +29,8 @@ export interface ContainerSpec {
   readonly uuid: string | null;
   readonly machineId: 'none' | 'env';
   readonly hostInfo: 'none' | 'env';
-  readonly ready: 'none' | 'notify';
+  readonly ready: 'none' | 'notify' | ProbeRules;
+  readonly health: HealthRules | null;
   /** Base64 by name. */
   readonly credentials: Readonly<Record<string, string>>;
   readonly hostname: string;
@@ -160,7 +162,8 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     uuid: spec.uuid ?? null,
     machineId: spec.machineId ?? 'none',
     hostInfo: spec.hostInfo ?? 'none',
-    ready: spec.ready ?? 'none',
+    ready: resolveReady(spec.ready),
+    health: resolveHealth(spec.health),
     credentials: Object.fromEntries(
       Object.entries(spec.credentials ?? {}).map(([name, value]) => [name, credentialBytes(value).toString('base64')]),
     ),

@@ -12,6 +12,7 @@ import { credentials } from './schema/credentials.js';
 import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
 import { linkJournal } from './schema/link-journal.js';
+import { health, ready } from './schema/probe.js';
 import { restart } from './schema/restart.js';
 import { rootfsOrPath } from './schema/rootfs.js';
 import { capabilities, security } from './schema/security.js';
@@ -39,7 +40,9 @@ export const containerSpecSchema = object({
   /** `env`: PID 1 is told which distribution the host is (HST-17). */
   hostInfo: v.optional(v.picklist(['none', 'env'], 'must be none or env')),
   /** How PID 1 says that the container is up (LIF-36). */
-  ready: v.optional(v.picklist(['none', 'notify'], 'must be none or notify')),
+  ready: v.optional(ready),
+  /** Looks at it while it runs; a failure counts as one of the container. */
+  health: v.optional(health),
   /** Secrets in /run/host/credentials (HST-18). */
   credentials: v.optional(credentials),
   hostname: v.optional(v.pipe(text, v.regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/, 'must be a host name'))),

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { MovedEvent } from '../machines/container.js';
 import { describe, type ExitStatus } from '../machines/exit.js';
+import type { Health } from '../machines/probing.js';
 import { hasEnded, type StateName, statusOf } from '../machines/states.js';
 import { type Assigned, compile } from '../plan/compile.js';
 import { withoutValues } from '../plan/explain.js';
@@ -90,7 +91,10 @@ export class Container {
         isSpent: exit => this.keeping.restarter.isSpent(exit),
       },
     );
-    this.keeping = new Keeping(parts, this.announcer, () => this.lifecycle);
+    this.keeping = new Keeping(parts, this.announcer, () => this.lifecycle, {
+      look: rules => this.executor.look(rules),
+      ready: () => this.readiness.found(),
+    });
     this.updates = new Updates({
       name: this.name,
       directory: parts.assigned.dir,
@@ -164,6 +168,11 @@ export class Container {
     return this.keeping.restarter.pending;
   }
 
+  /** What its health check says while it runs; undefined without one. */
+  get health(): Health | undefined {
+    return this.keeping.vitals.health;
+  }
+
   /** What somebody should look after: kept until it runs again. */
   get warnings(): Warning[] {
     return this.keeping.warnings;
@@ -210,7 +219,7 @@ export class Container {
     if (waitReady && this.spec.ready === 'none') {
       throw new CaissonError('SPEC_INVALID', `${this.name}: nothing will report that it is up`, {
         field: 'ready',
-        hint: 'set ready to notify in the spec, for an init that knows sd_notify',
+        hint: 'set ready in the spec: to notify for an init that knows sd_notify, or to a probe',
       });
     }
     const begun = performance.now();
@@ -266,6 +275,7 @@ export class Container {
       restartCount,
       restarting: restarting ?? null,
       warnings,
+      health: this.health ?? null,
       exit: exit === undefined ? null : { ...exit, text: describe(exit) },
       error: error?.toJSON() ?? null,
       spec: { ...this.spec, credentials: withoutValues(this.spec.credentials) },

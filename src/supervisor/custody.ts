@@ -43,6 +43,7 @@ export class Custody {
     });
     try {
       await this.executor.adopt(pid, registers);
+      if (this.lifecycle.context.at === 'running') this.keeping.vitals.begin(true);
     } catch (error) {
       const { message } = asCaissonError(error);
       this.announcer.publish({ type: 'notice', code: 'syslog-lost', message: `/dev/log is not read: ${message}` });
@@ -83,6 +84,7 @@ export class Custody {
 
   /** Settles when no operation is under way, and none will be by itself; its outcome is its caller's. */
   settled(): Promise<void> {
+    this.keeping.vitals.end();
     this.keeping.restarter.close();
     return this.lifecycle.settled();
   }

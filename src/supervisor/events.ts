@@ -49,7 +49,7 @@ export type EventBody =
   /** A program inside has sent a message to /dev/log; `untold`: so many since the last that were not told. */
   | ({ readonly type: 'syslog'; readonly untold: number } & Omit<SyslogMessage, 'time'>)
   /** The container is up (LIF-36). */
-  | { readonly type: 'ready'; readonly source: 'notify'; readonly action: 'instance-ready' }
+  | { readonly type: 'ready'; readonly source: 'notify' | 'probe'; readonly action: 'instance-ready' }
   | { readonly type: 'created'; readonly action: 'instance-created' }
   | { readonly type: 'removed'; readonly action: 'instance-deleted' }
   | TreeEventBody;

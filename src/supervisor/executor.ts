@@ -4,6 +4,7 @@ import { readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitStatus } from '../machines/exit.js';
 import type { CommandOutcome, ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
+import type { ProbeResult } from '../machines/probing.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
@@ -17,6 +18,7 @@ import { compileFreeze, compileTeardown, oomFiles } from '../plan/teardown.js';
 import { IDLE, ttyRegisters } from '../plan/terminal.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
+import type { ProbeRules } from '../spec/schema/probe.js';
 import { signalName, signalNumber } from '../spec/signals.js';
 import { close } from '../syscalls/fs.js';
 import { endInStat, poll, type RawExit, sendSignal } from '../syscalls/process.js';
@@ -34,6 +36,7 @@ import { Launch } from './launch.js';
 import type { LxcfsInUse, LxcfsUser } from './lxcfs/lxcfs.js';
 import { performLive } from './mounts.js';
 import { Pid1Watch } from './pid1.js';
+import { look } from './probe.js';
 import type { Readiness } from './readiness.js';
 import { listenAgain, type Syslog } from './syslog.js';
 
@@ -154,6 +157,12 @@ export class Executor implements ContainerPort, LxcfsUser {
   /** Runs a program inside. */
   exec(argv: readonly string[], options: ExecOptions): Promise<ExecProcess> {
     return exec(this.host, this.spec, this.registers, argv, options);
+  }
+
+  /** One look at what runs. */
+  look(rules: ProbeRules): Promise<ProbeResult> {
+    const { pid, 'fd:pidfd': pidfd } = this.registers;
+    return look({ pid, pidfd, exec: (argv, signal) => this.exec(argv, { signal }) }, rules);
   }
 
   /**

@@ -10,6 +10,7 @@ import type { Governor } from './member.js';
 import { Power } from './power.js';
 import type { EndOfLife } from './requests.js';
 import { Restarter } from './restarter.js';
+import { Vitals, type VitalsEffects } from './vitals.js';
 
 export interface Warning {
   readonly code: 'autostart-failed';
@@ -18,9 +19,15 @@ export interface Warning {
   readonly time: number;
 }
 
+/** What is not healthy may not be able to end by itself. */
+const UNHEALTHY_STOP_MS = 10_000;
+
 export class Keeping {
   readonly restarter: Restarter;
   readonly power: Power;
+  readonly vitals: Vitals;
+  /** A caller has asked it to end, though somebody else may have before. */
+  private callerAsked = false;
   private readonly afterlife: Afterlife;
   private governing: Governor | undefined;
 
@@ -28,6 +35,7 @@ export class Keeping {
     private readonly parts: ContainerParts,
     private readonly announcer: Announcer,
     private readonly lifecycle: () => Lifecycle,
+    life: Pick<VitalsEffects, 'look' | 'ready'>,
   ) {
     const { spec, assigned, host } = parts;
     this.restarter = new Restarter(spec.restart, {
@@ -38,6 +46,11 @@ export class Keeping {
       directory: assigned.dir,
       bootId: host.bootId,
       failed: ({ message }) => announcer.publish({ type: 'notice', code: 'record-not-written', message }),
+    });
+    this.vitals = new Vitals(spec, {
+      ...life,
+      unhealthy: why => this.endUnhealthy(why),
+      publish: body => announcer.publish(body),
     });
     this.afterlife = new Afterlife(spec, this.power, {
       comesBack: () => this.restarter.pending !== undefined,
@@ -70,6 +83,9 @@ export class Keeping {
   moved(move: MovedEvent): void {
     this.restarter.moved(move);
     this.afterlife.moved(move);
+    if (move.to === 'running') this.vitals.begin(move.from === 'network');
+    else this.vitals.end();
+    if (move.to === 'creating') this.callerAsked = false;
     if (this.governing === undefined) return;
     const began = move.to === 'running' && move.from === 'network';
     const ended = hasEnded(move.to) && move.restartWanted !== true;
@@ -83,6 +99,8 @@ export class Keeping {
 
   /** A caller's wish that it end; a restart that is due is called off by it. */
   async end(ask: () => Promise<EndOfLife>): Promise<EndOfLife> {
+    this.callerAsked = true;
+    this.restarter.pardon();
     const calledOff = this.restarter.cancel();
     if (calledOff) this.afterlife.left();
     const end = await (calledOff ? this.lifecycle().wait() : ask());
@@ -137,10 +155,20 @@ export class Keeping {
     this.lifecycle().bar(new CaissonError('CLOSED', 'the host is being shut down'));
   }
 
+  /** Where nobody would start it again it is left as it is, and told of. */
+  private endUnhealthy(why: string): void {
+    if (this.governing === undefined && this.parts.spec.restart.policy === 'no') return;
+    this.restarter.condemn(why);
+    // How it ends is told by its moves.
+    this.lifecycle()
+      .stop({ timeout: UNHEALTHY_STOP_MS }, { initiator: 'host' })
+      .catch(() => undefined);
+  }
+
   /** Undefined: what the group itself has stopped it knows. */
   private endOf(move: MovedEvent): Parameters<Governor['ended']>[0] | undefined {
     const { by, failed, text } = this.restarter.endOf(move);
-    if (by === 'asked') return move.initiator === 'host' ? undefined : { how: by, text };
+    if (by === 'asked') return move.initiator === 'host' && !this.callerAsked ? undefined : { how: by, text };
     if (by === 'start-failed') return { how: by, text };
     const normal = by === 'itself' && !failed && move.exit?.kind !== 'lost';
     return { how: normal ? 'normal' : 'failed', text };

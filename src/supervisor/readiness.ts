@@ -56,6 +56,14 @@ export class Readiness {
     });
   }
 
+  /** A probe has found it up. */
+  found(): void {
+    if (this.told.ready) return;
+    this.told = { ...this.told, ready: true };
+    this.publish({ type: 'ready', source: 'probe', action: 'instance-ready' });
+    for (const waiter of [...this.waiters]) waiter.done();
+  }
+
   /** PID 1 has ended: how it said it would (LIF-19). */
   lastWords(): string | undefined {
     this.reader?.drain();
@@ -86,7 +94,7 @@ export class Readiness {
           reject(error);
         },
       };
-      const late = new CaissonError('TIMEOUT', `PID 1 has not reported that it is up within ${timeout} ms`, {
+      const late = new CaissonError('TIMEOUT', `it was not up within ${timeout} ms`, {
         hint: 'the container goes on: follow its console and its notify events, or stop it',
       });
       const timer = setTimeout(() => waiter.fail(late), Math.min(timeout, MAX_TIMER_MS));

@@ -59,6 +59,11 @@ export class Restarter implements RestartPort {
     this.condemned = why;
   }
 
+  /** A caller wants it to end now: then that is why. */
+  pardon(): void {
+    this.condemned = undefined;
+  }
+
   /** This end would lead to one restart too many. */
   isSpent(exit: ExitStatus): boolean {
     const { rules } = this;

@@ -1,6 +1,7 @@
 /** Events of supervision: what comes back, and why. */
 import type { GroupReason, GroupState } from '../machines/group.js';
 import type { GroupCause } from '../machines/group-policy.js';
+import type { Health } from '../machines/probing.js';
 import type { RestartCause } from '../machines/restart-policy.js';
 import type { ErrorJSON } from '../spec/errors.js';
 
@@ -15,6 +16,8 @@ export type TreeEventBody =
     }
   /** It is started again after `delay` milliseconds. */
   | { readonly type: 'restart-scheduled'; readonly attempt: number; readonly delay: number }
+  /** What its health check has found; `message` says why it is not healthy. */
+  | { readonly type: 'health'; readonly health: Health; readonly message: string }
   | { readonly type: 'group-created'; readonly group: string }
   | { readonly type: 'group-removed'; readonly group: string }
   | {

@@ -76,6 +76,7 @@ describe('defaults', () => {
         hostShutdownAction: 'stop',
       },
       ephemeral: false,
+      health: null,
       ttys: 0,
       console: { ring: 131_072, controlling: 'auto', rows: 24, cols: 80 },
     });
