@@ -2,8 +2,10 @@
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
-import type { CaissonError, Container, ExecOptions, ExecOutput } from 'caisson';
+import type { CaissonError, Container, ExecOptions, ExecOutput, ExecProcess } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
+import { booted } from '../lib/inside.ts';
 import { compileInto } from '../lib/programs.ts';
 import { MODES, until, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
@@ -319,6 +321,73 @@ test('a container that runs out of memory all the time takes programs with it, b
   // Whatever became of each; PID 1 may have been chosen, too.
   expect(Object.values(ends).reduce((sum, count) => sum + count, 0)).toBe(200);
 }, 60_000);
+
+test('a payload that stops every process it sees, as killall5 does, holds up neither the stop nor other containers', async () => {
+  const container = await rig.start(SLEEPER);
+  const stopper = await container.exec(['sh', '-c', 'echo up; while :; do kill -STOP -1; done']);
+  await once(stopper.stdout ?? process.stdin, 'data');
+  const calls = Array.from({ length: 20 }, async () => {
+    try {
+      return (await (await container.exec(['true'])).output()).exit.kind;
+    } catch (error) {
+      return (error as CaissonError).code;
+    }
+  });
+  const other = await rig.start(SLEEPER);
+  expect((await sh(other, 'echo well')).text).toBe('well\n');
+  const begun = performance.now();
+  await container.kill();
+  expect(performance.now() - begun).toBeLessThan(slow(5_000));
+  const ends = await Promise.all(calls);
+  console.log(`20 programs among SIGSTOPs: ${ends.sort().join(' ')}`);
+  await stopper.output();
+});
+
+test('programs on their way in when their container is frozen, or ends, settle', async () => {
+  const container = await rig.start(SLEEPER);
+  const settle = (program: Promise<ExecProcess>): Promise<string> =>
+    program.then(
+      async begun => (await begun.output()).exit.kind,
+      (error: CaissonError) => error.code,
+    );
+  const first = Array.from({ length: 10 }, () => settle(container.exec(['true'])));
+  await container.freeze();
+  await container.unfreeze();
+  expect(await Promise.all(first)).toEqual(first.map(() => 'exit'));
+  const second = Array.from({ length: 10 }, () => settle(container.exec(['true'])));
+  await container.kill();
+  const ends = await Promise.all(second);
+  expect(ends).toHaveLength(10);
+  // Ended before it was executed, while it ran, or with the container.
+  for (const end of ends)
+    expect(['exit', 'signal', 'CHILD_DIED', 'STEP_FAILED', 'EXEC_FAILED', 'INVALID_TRANSITION']).toContain(end);
+});
+
+test('LBC-37: a reboot ends programs and does not start them again', async () => {
+  const container = await rig.supervisor.create({ name: 'bb', template: 'busybox' });
+  await container.start();
+  const program = await container.exec(['sleep', '1000']);
+  await container.reboot({ timeout: slow(20_000) });
+  expect((await program.output()).exit.kind).toBe('signal');
+  const found = await sh(container, 'ps | grep -c "[s]leep 1000"');
+  expect(found.text.trim()).toBe('0');
+});
+
+test(
+  'with systemd as PID 1 a program is where PID 1 is, since its own root group may hold no processes',
+  async () => {
+    const path = await image('debian-12');
+    const container = await rig.start({ rootfs: { path, overlay: 'ephemeral' } });
+    expect(['running', 'degraded']).toContain(await booted(container));
+    const { text } = await sh(container, 'cat /proc/self/cgroup; systemctl is-active init.scope; id -un', {
+      user: 'daemon',
+    });
+    expect(text).toMatch(/^0::\/init\.scope$/m);
+    expect(text).toMatch(/^active\ndaemon$/m);
+    expect(await container.stop({ timeout: slow(30_000) })).toMatchObject({ by: 'signal', forced: false });
+  },
+  IMAGE_TIMEOUT_MS,
+);
 
 function readOr(read: () => string): string {
   try {
