@@ -224,7 +224,8 @@ describe('LIF-47: an ephemeral container', () => {
       process.kill(pids?.[name] ?? 0, 'SIGKILL');
       await until(() => !existsSync(`/proc/${pids?.[name]}`), 'ended');
       supervisor = await rig.open({ stateDir });
-      expect(supervisor.list()).toEqual([]);
+      const next = supervisor;
+      await until(() => next.list().length === 0, 'its end is seen, and it is removed');
     } finally {
       await victim.release();
     }
