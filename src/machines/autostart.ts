@@ -6,6 +6,8 @@ import type { RestartPolicy } from '../spec/schema/restart.js';
 export interface PowerRecord {
   readonly version: 1;
   readonly power: 'running' | 'stopped';
+  /** A caller has stopped it: that is not undone, also not by its group. */
+  readonly asked?: true;
   /** Of the host, when this was written: whether it has booted since. */
   readonly bootId: string;
   /** It could not be started when the host came up (NET-37): why, and when, in ms since the epoch. */

@@ -33,13 +33,13 @@ export class Afterlife {
     const hasRun = this.power.record !== undefined && move.exit !== undefined;
     // What the host has stopped, it is to start again.
     const byHost = move.stopAsked === true && move.initiator === 'host';
-    if (!byHost && (hasRun || (explicit && move.stopAsked === true))) this.power.stopped();
+    if (!byHost && (hasRun || (explicit && move.stopAsked === true))) this.power.stopped(move.stopAsked === true);
     if (this.spec.ephemeral && move.exit !== undefined && move.reason !== 'cleanup-failed') this.end();
   }
 
   /** A restart that was due has been called off: it stays as it is. */
   left(): void {
-    if (this.power.record !== undefined) this.power.stopped();
+    if (this.power.record !== undefined) this.power.stopped(true);
     if (this.spec.ephemeral) this.end();
   }
 

@@ -102,7 +102,8 @@ export class Group {
         group.governor = governor;
       },
       isUp: () => this.isUp() && !isIncomplete(this.actor.getSnapshot()),
-      isHeld: () => this.power.record?.power === 'stopped',
+      power: () => this.power.record,
+      missed: () => undefined,
       start: () => this.begin(),
       stop: () => this.end('host'),
       bar: () => this.bar(),
@@ -112,12 +113,26 @@ export class Group {
   /** For the supervisor. Takes over children that were found running. */
   resume(): void {
     const { members, spec } = this.parts;
-    if (this.power.record?.power !== 'running' || !members.some(member => member.isUp())) return;
-    const statusOf = (member: Member): ChildStatus => (member.isUp() ? 'up' : member.isHeld() ? 'held' : 'down');
+    const missed = members.flatMap(member => {
+      const end = member.missed();
+      return end === undefined ? [] : [{ ...end, child: member.name }];
+    });
+    if (this.power.record?.power !== 'running') return;
+    if (missed.length === 0 && !members.some(member => member.isUp())) return;
+    const statusOf = (member: Member): ChildStatus => {
+      if (member.isUp() || missed.some(({ child }) => child === member.name)) return 'up';
+      const { power, asked } = member.power() ?? {};
+      if (power !== 'stopped') return 'down';
+      if (asked === true) return 'held';
+      const type = spec.children.find(child => child.name === member.name)?.restart;
+      return type === 'permanent' ? 'down' : 'done';
+    };
     const found: Children = Object.fromEntries(members.map(member => [member.name, statusOf(member)]));
     const input = { rules: spec, port: this.port(), found };
     this.actor.stop();
     this.actor = this.follow(createActor(groupMachine, { input, snapshot: foundSnapshot(input) }));
+    // They have ended while nobody watched, or before we did.
+    for (const end of missed) this.actor.send({ type: 'CHILD_ENDED', end });
   }
 
   /** For the supervisor. */
@@ -132,7 +147,7 @@ export class Group {
 
   /** For the supervisor. The host, or a parent, stops it: it remains what is to run. */
   async end(initiator: 'api' | 'host'): Promise<void> {
-    if (initiator === 'api') this.power.stopped();
+    if (initiator === 'api') this.power.stopped(true);
     if (this.isUp()) {
       const event: GroupEvent = { type: 'STOP', initiator };
       await this.until(event, move => {

@@ -29,6 +29,8 @@ export class Keeping {
   /** A caller has asked it to end, though somebody else may have before. */
   private callerAsked = false;
   private readonly afterlife: Afterlife;
+  /** Its last end, when no group was there to be told. */
+  missed: Parameters<Governor['ended']>[0] | undefined;
   private governing: Governor | undefined;
 
   constructor(
@@ -86,10 +88,14 @@ export class Keeping {
     if (move.to === 'running') this.vitals.begin(move.from === 'network');
     else this.vitals.end();
     if (move.to === 'creating') this.callerAsked = false;
-    if (this.governing === undefined) return;
-    const began = move.to === 'running' && move.from === 'network';
+    if (move.to === 'creating') this.missed = undefined;
     const ended = hasEnded(move.to) && move.restartWanted !== true;
     const end = ended ? this.endOf(move) : undefined;
+    if (this.governing === undefined) {
+      this.missed = end?.how === 'asked' ? undefined : end;
+      return;
+    }
+    const began = move.to === 'running' && move.from === 'network';
     // The move comes in the middle of the transition: the group is told when the container is where it says.
     queueMicrotask(() => {
       if (began) this.governing?.started();

@@ -1,4 +1,5 @@
 /** What a group can have as a child: a container, or another group. */
+import type { PowerRecord } from '../machines/autostart.js';
 import type { ChildEnd } from '../machines/group-policy.js';
 import { hasEnded } from '../machines/states.js';
 import type { ChildSpec } from '../spec/schema/group.js';
@@ -19,8 +20,10 @@ export interface Member {
   /** From now on this one decides what its end leads to; undefined: it itself. */
   govern(governor: Governor | undefined): void;
   isUp(): boolean;
-  /** It is not to run, as last known: a caller had stopped it, or it was done. */
-  isHeld(): boolean;
+  /** Whether it is to run, as last known. */
+  power(): PowerRecord | undefined;
+  /** Its end since this supervisor has it, of which no group was told. */
+  missed(): Omit<ChildEnd, 'child'> | undefined;
   /** Resolves when it is ready; `again`: it is restarted. */
   start(again: boolean, spec: ChildSpec): Promise<void>;
   stop(): Promise<void>;
@@ -41,7 +44,8 @@ export function memberOf(container: Container): Member {
     },
     govern: governor => keeping.govern(governor),
     isUp: () => !hasEnded(container.state),
-    isHeld: () => keeping.power.record?.power === 'stopped',
+    power: () => keeping.power.record,
+    missed: () => keeping.missed,
     start: async (again, { readyTimeout }) => {
       await keeping.settled();
       if (container.state === 'stopping') await container.wait();

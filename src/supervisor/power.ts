@@ -73,9 +73,10 @@ export class Power {
   }
 
   /** It is to stay as it is, from now on: written at once. */
-  stopped(): void {
+  stopped(asked: boolean): void {
     const { warning } = this.known ?? {};
-    this.set({ version: 1, power: 'stopped', bootId: this.source.bootId, ...(warning && { warning }) }, true);
+    const { bootId } = this.source;
+    this.set({ version: 1, power: 'stopped', bootId, ...(asked && { asked }), ...(warning && { warning }) }, true);
   }
 
   warn(message: string): void {
@@ -117,5 +118,5 @@ export class Power {
 }
 
 function isSame(a: PowerRecord, b: PowerRecord | undefined): boolean {
-  return a.power === b?.power && a.bootId === b.bootId && a.warning?.time === b.warning?.time;
+  return a.power === b?.power && a.asked === b.asked && a.bootId === b.bootId && a.warning?.time === b.warning?.time;
 }

@@ -5,9 +5,10 @@ import process from 'node:process';
 import type { CaissonEvent, Container, Group, Supervisor } from 'caisson';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOTIFIER } from '../lib/notifier.ts';
-import { compileInto } from '../lib/programs.ts';
+import { compile, compileInto, REAPER } from '../lib/programs.ts';
 import { type Spec, until, useRig } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
+import { Victim } from '../lib/victim.ts';
 
 const rig = useRig({ prepare: rootfs => compileInto(rootfs, 'notifier', NOTIFIER) });
 
@@ -271,6 +272,35 @@ describe('from one supervisor to the next', () => {
     own = await rig.open({ stateDir });
     expect([own.group('outer').state, await own.autostart()]).toEqual(['stopped', []]);
   });
+
+  test(
+    'a child that crashed while no supervisor was there is restarted by its group',
+    async () => {
+      const stateDir = rig.stateDir();
+      const program = join(rig.dir, 'reaper');
+      compile(program, REAPER);
+      const specs = ['a', 'b', 'c'].map(name => rig.spec('unprivileged', { name, ...SLEEP }));
+      const groups = [{ name: 'g', strategy: 'rest_for_one', children: ['a', 'b', 'c'] }] as const;
+      const victim = new Victim({ stateDir, specs, groups: groups as never }, { program, mode: 'slow' });
+      try {
+        const { pids = {} } = await victim.ready;
+        await until(() => ['a', 'b', 'c'].every(name => existsSync(join(stateDir, name, 'power.json'))), 'written');
+        await victim.kill();
+        process.kill(pids.b ?? 0, 'SIGKILL');
+        const own = await rig.open({ stateDir });
+        const back = (): boolean => own.group('g').state === 'running' && own.get('c').restartCount === 1;
+        await until(back, 'restarted', slow(20_000));
+        expect(own.list().map(({ name, pid, restartCount }) => [name, pid === pids[name], restartCount])).toEqual([
+          ['a', true, 0],
+          ['b', false, 1],
+          ['c', false, 1],
+        ]);
+      } finally {
+        await victim.release();
+      }
+    },
+    slow(40_000),
+  );
 
   test(
     'LIF-44, LIF-46: a shutdown stops a group as one, and autostart brings it back as one',

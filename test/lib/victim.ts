@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { CreateInput } from 'caisson';
+import type { CreateInput, GroupInput } from 'caisson';
 
 const FIXTURE = fileURLToPath(new URL('../integration/fixtures/supervise.mjs', import.meta.url));
 
@@ -12,6 +12,8 @@ export interface VictimOptions {
   readonly stateDir: string;
   readonly specs: readonly CreateInput[];
   readonly killAt?: string;
+  /** Created and started in place of the containers. */
+  readonly groups?: readonly GroupInput[];
   readonly loop?: boolean;
   /** False: only adopt. */
   readonly start?: boolean;
