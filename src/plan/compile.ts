@@ -20,9 +20,9 @@ import { attachJournal, linkJournal } from './link-journal.js';
 import { lxcfsMounts } from './lxcfs.js';
 import { machineRegister } from './machine.js';
 import { kernelMounts } from './mounts.js';
-import { privateTree, rootfsDetachOld, rootfsPivot, rootfsSeen } from './rootfs.js';
+import { privateTree, rootfsDetachOld, rootfsPivot, rootfsSeen, sharedInside } from './rootfs.js';
 import { rootfsChecks, rootfsMount } from './rootfs-mount.js';
-import { runHost, runHostSeal } from './run-host.js';
+import { incomingListens, runHost, runHostSeal } from './run-host.js';
 import type { HostStep, Plan, Step } from './step.js';
 
 /** What the supervisor has given a container. */
@@ -98,6 +98,8 @@ export function compile(spec: ContainerSpec, facts: HostFacts, assigned: Assigne
     ...rootfsDetachOld(),
     ...policy.late,
     ...devices.steps,
+    sharedInside(),
+    incomingListens(),
     rootfsSeen(),
     ...networkSteps(),
     ...machineRegister(spec, facts),

@@ -90,3 +90,18 @@ export function rootfsSeen(): Step {
     action: { op: 'root.check' },
   };
 }
+
+/**
+ * HST-34: as systemd-nspawn(1) does, for every init. What is mounted in the container while it runs then reaches its
+ * services, too, whose mount namespaces are slaves of this one. systemd leaves that to who starts it in a container.
+ * All is severed from the host by then, so the peer groups made here are the container's own.
+ */
+export function sharedInside(): Step {
+  return {
+    id: 'devices.shared',
+    phase: 'devices',
+    executor: 'init',
+    label: 'what is mounted here reaches mount namespaces made inside',
+    action: { op: 'mount', source: null, target: '/', fstype: null, flags: ['MS_REC', 'MS_SHARED'] },
+  };
+}

@@ -149,7 +149,8 @@ function hostSteps(spec: ContainerSpec, facts: HostFacts, { runDir, uuid }: Assi
       'incoming.dir',
       'directory on the host that shows in /run/host/incoming',
       { op: 'mkdir', path: incoming, mode: 0o600 },
-      { undo: { op: 'rmdir', path: incoming } },
+      // A privileged payload may have written there.
+      { undo: { op: 'rmtree', path: incoming } },
     ),
     host('incoming.open', "that directory, as part of the supervisor's shared mount", {
       op: 'bind.open',
@@ -166,28 +167,28 @@ function hostSteps(spec: ContainerSpec, facts: HostFacts, { runDir, uuid }: Assi
   ];
 }
 
-const READ_ONLY = ['MS_REMOUNT', 'MS_BIND', 'MS_RDONLY', 'MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
+/** What the host mounts below its side of it shows here. */
+const INCOMING = '/run/host/incoming';
 
-/** Attaches what a descriptor holds; what is bound from the host is severed from it, or only listens to it. */
-function attach(
-  id: string,
-  mount: string,
-  target: string,
-  propagation: string,
-  more: Partial<InitStep> = {},
-): InitStep[] {
+function remount(target: string): InitAction {
+  const flags = ['MS_REMOUNT', 'MS_BIND', 'MS_RDONLY', 'MS_NOSUID', 'MS_NODEV', 'MS_NOEXEC'];
+  return { op: 'mount', source: null, target, fstype: null, flags };
+}
+
+/** Attaches what a descriptor holds, severed from the mount of the host that it may be a copy of. */
+function attach(id: string, mount: string, target: string, more: Partial<InitStep> = {}): InitStep[] {
   const step = (suffix: string, label: string, action: InitAction): InitStep =>
     init(`${id}${suffix}`, label, action, more);
   return [
     step('', `attach ${target}`, { op: 'move_mount', mount, target }),
-    step('.propagation', `${target}: ${propagation}`, {
+    step('.private', `sever ${target} from the mount it is a copy of`, {
       op: 'mount',
       source: null,
       target,
       fstype: null,
-      flags: [propagation],
+      flags: ['MS_PRIVATE'],
     }),
-    step('.ro', `${target} read-only`, { op: 'mount', source: null, target, fstype: null, flags: READ_ONLY }),
+    step('.ro', `${target} read-only`, remount(target)),
   ];
 }
 
@@ -203,24 +204,19 @@ function initSteps(spec: ContainerSpec): InitStep[] {
     }),
     init('run.host.dir', 'directory /run/host', { op: 'mkdir', path: '/run/host', mode: 0o755 }),
     init('run.host.attach', 'attach /run/host', { op: 'move_mount', mount: 'fd:run.host', target: '/run/host' }),
-    ...attach('incoming', 'fd:incoming', '/run/host/incoming', 'MS_SLAVE'),
-    ...attach('os-release', 'fd:os-release', '/run/host/os-release', 'MS_PRIVATE', { needs: 'fd:os-release' }),
+    init('incoming', `attach ${INCOMING}`, { op: 'move_mount', mount: 'fd:incoming', target: INCOMING }),
+    init('incoming.ro', `${INCOMING} read-only`, remount(INCOMING)),
+    ...attach('os-release', 'fd:os-release', '/run/host/os-release', { needs: 'fd:os-release' }),
     ...(Object.keys(spec.credentials).length === 0
       ? []
-      : attach('credentials', 'fd:credentials', CREDENTIALS, 'MS_PRIVATE')),
+      : attach('credentials', 'fd:credentials', CREDENTIALS)),
   ];
 }
 
 /** After everything that is put into /run/host. */
 export function runHostSeal(spec: ContainerSpec): Step[] {
   return [
-    init('run.host.ro', '/run/host read-only', {
-      op: 'mount',
-      source: null,
-      target: '/run/host',
-      fstype: null,
-      flags: READ_ONLY,
-    }),
+    init('run.host.ro', '/run/host read-only', remount('/run/host')),
     host('run.host.close', 'close the descriptors of /run/host', {
       op: 'close',
       registers: [
@@ -231,6 +227,22 @@ export function runHostSeal(spec: ContainerSpec): Step[] {
       ],
     }),
   ];
+}
+
+/**
+ * HST-33: `incoming` listens to the host, and tells it nothing. After `sharedInside`, which leaves a mount that is
+ * shared with the host as it is; nobody can have mounted anything in it yet.
+ */
+export function incomingListens(): InitStep {
+  const action = { op: 'mount', source: null, target: INCOMING, fstype: null, flags: ['MS_SLAVE'] } as const;
+  return {
+    id: 'devices.incoming',
+    phase: 'devices',
+    executor: 'init',
+    label: `${INCOMING} listens to the host`,
+    action,
+    tolerate: NO_RUN,
+  };
 }
 
 export function runHost(spec: ContainerSpec, facts: HostFacts, assigned: Assigned): Step[] {

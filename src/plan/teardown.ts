@@ -61,8 +61,9 @@ export function compileTeardown(
     ...(spec.rootfs.overlay === 'ephemeral' && !keep
       ? [step('overlay', 'throw away the ephemeral layer', { op: 'rmtree', path: ephemeralLayer(paths) })]
       : []),
+    // Root of the host, as a privileged payload is, may have written there.
     step('incoming', "remove the host's side of /run/host/incoming", {
-      op: 'rmdir',
+      op: 'rmtree',
       path: incomingDirectory(paths.runDir),
     }),
     step('pid', 'remove the record of PID 1', { op: 'unlink', path: `${paths.runDir}/pid` }),
