@@ -207,9 +207,7 @@ function initSteps(spec: ContainerSpec): InitStep[] {
     init('incoming', `attach ${INCOMING}`, { op: 'move_mount', mount: 'fd:incoming', target: INCOMING }),
     init('incoming.ro', `${INCOMING} read-only`, remount(INCOMING)),
     ...attach('os-release', 'fd:os-release', '/run/host/os-release', { needs: 'fd:os-release' }),
-    ...(Object.keys(spec.credentials).length === 0
-      ? []
-      : attach('credentials', 'fd:credentials', CREDENTIALS)),
+    ...(Object.keys(spec.credentials).length === 0 ? [] : attach('credentials', 'fd:credentials', CREDENTIALS)),
   ];
 }
 

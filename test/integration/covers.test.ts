@@ -1,7 +1,7 @@
 /** What covers files of /proc, and what nesting leaves bare (ENV-34 to ENV-36, HST-57). */
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { mountAt, parseMounts, sections } from '../lib/report.ts';
+import { mountAt, parseMounts, SHARED_INSIDE, sections } from '../lib/report.ts';
 import { finish, MODES, useRig, waitForText } from '../lib/rig.ts';
 
 const rig = useRig();
@@ -40,7 +40,7 @@ describe.each(MODES)('%s', mode => {
     const report = sections(text);
     expect(report.has('end'), text).toBe(true);
     const mount = mountAt(parseMounts(report.get('mount') ?? []), BOOT_ID);
-    expect(mount).toMatchObject({ type: 'tmpfs', root: '/boot-id', propagation: [] });
+    expect(mount).toMatchObject({ type: 'tmpfs', root: '/boot-id', propagation: SHARED_INSIDE });
     expect(mount.options).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec']));
     expect(report.get('stat')).toEqual(['0:0 444 1']);
     expect(report.get('write')).toEqual([expect.stringContaining('Read-only file system')]);
@@ -111,7 +111,7 @@ describe.each(MODES)('%s', mode => {
       ['/dev/.lxc/proc', 'proc'],
       ['/dev/.lxc/sys', 'sysfs'],
     ] as const) {
-      expect(mountAt(mounts, point)).toMatchObject({ type, root: '/', propagation: [] });
+      expect(mountAt(mounts, point)).toMatchObject({ type, root: '/', propagation: SHARED_INSIDE });
       expect(mountAt(mounts, point).options).toEqual(expect.arrayContaining(['rw', 'nosuid', 'nodev', 'noexec']));
       expect(mounts.filter(mount => mount.point.startsWith(`${point}/`))).toEqual([]);
     }

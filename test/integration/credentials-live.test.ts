@@ -128,12 +128,11 @@ test('HST-19: updates at once come one after the other, and the next supervisor 
 });
 
 test(
-  'HST-19: a service with a mount namespace of its own sees the change, too, where the root is shared inside',
+  'HST-19: a service with a mount namespace of its own sees the change, too',
   async () => {
     const rootfs = { path: await image('debian-12'), overlay: 'ephemeral' as const };
     const container = await rig.start({ rootfs, credentials: { one: 'x' } });
     await booted(container);
-    await inside(container, 'mount --make-rshared /');
     const unit =
       'systemd-run --quiet --unit=watch -p PrivateTmp=yes sleep 100; sleep 1; systemctl show -P MainPID watch';
     const pid = (await inside(container, unit)).text;

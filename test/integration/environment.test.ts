@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Container } from 'caisson';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compileInto, TERMINAL } from '../lib/programs.ts';
-import { type Mount, mountAt, parseMounts, sections } from '../lib/report.ts';
+import { type Mount, mountAt, parseMounts, peerGroups, SHARED_INSIDE, sections } from '../lib/report.ts';
 import { finish, MODES, type Mode, useRig } from '../lib/rig.ts';
 
 const rig = useRig({ prepare: rootfs => compileInto(rootfs, 'terminal', TERMINAL) });
@@ -116,10 +116,15 @@ describe.each(MODES)('%s', mode => {
     expect(mountAt(mounts, '/').type).toBe(types[mode]);
   });
 
-  test('ENV-09, HST-33: no mount event leaves, and none enters but in incoming', () => {
+  test('ENV-09, HST-33: no mount event leaves, and none enters but in incoming; what is mounted inside is shared inside', () => {
     for (const { point, propagation } of mounts) {
-      expect(propagation, point).toEqual(point === '/run/host/incoming' ? [expect.stringMatching(/^master:/)] : []);
+      expect(propagation, point).toEqual(
+        point === '/run/host/incoming' ? [expect.stringMatching(/^master:\d+$/)] : SHARED_INSIDE,
+      );
     }
+    const host = peerGroups(parseMounts(readFileSync('/proc/self/mountinfo', 'utf8').trimEnd().split('\n')));
+    expect(peerGroups(mounts).filter(group => host.includes(group))).toEqual([]);
+    expect(new Set(peerGroups(mounts)).size).toBe(mounts.length - 1);
   });
 
   test('ENV-10: namespaces of its own', () => {

@@ -1,10 +1,11 @@
 /** Paths of the host that are passed on if it has them: present, absent, refused (ENV-37 to ENV-39). */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { StartReport } from 'caisson';
 import { describe, expect, test } from 'vitest';
 import { runElsewhere } from '../lib/other-host.ts';
-import { type Mount, parseMounts, sections } from '../lib/report.ts';
+import { type Mount, parseMounts, peerGroups, SHARED_INSIDE, sections } from '../lib/report.ts';
 import { MODES, useRig } from '../lib/rig.ts';
 
 const rig = useRig();
@@ -51,7 +52,7 @@ describe.each(MODES)('%s', mode => {
       expect(told, name).toEqual(present ? [] : [expect.stringMatching(/ENOENT: the host has no such path$/)]);
       for (const mount of at(mounts, name)) {
         expect(mount.options, name).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec']));
-        expect(mount.propagation, name).toEqual([]);
+        expect(mount.propagation, name).toEqual(SHARED_INSIDE);
         const readOnly = name === 'selinux' || (unconfined() && GUARDED.includes(name));
         expect(mount.options, name).toContain(readOnly ? 'ro' : 'rw');
       }
@@ -106,10 +107,10 @@ describe('a host that has them mounted, and every mount shared', () => {
   const missing = ['binfmt_misc', 'fusectl', 'pstore', 'debugfs', 'securityfs', 'tracefs'].filter(
     name => !filesystems.includes(name),
   );
-  const runAll = async (facts?: object) =>
+  const runAll = async (facts?: object, look = '') =>
     await runElsewhere({
       stateDir: rig.stateDir(),
-      mounts: FULL,
+      mounts: FULL + look,
       specs: MODES.map(mode => rig.spec(mode, { init: '/bin/sh', args: ['-c', LOOK] })),
       ...(facts === undefined ? {} : { facts }),
     });
@@ -124,22 +125,26 @@ describe('a host that has them mounted, and every mount shared', () => {
       security: 'securityfs',
       tracing: 'tracefs',
     };
-    const ran = await runAll({ apparmor: null });
+    const found = join(rig.directory('found'), 'mountinfo');
+    const ran = await runAll({ apparmor: null }, `cat /proc/self/mountinfo > ${found}`);
+    const host = peerGroups(parseMounts(readFileSync(found, 'utf8').trimEnd().split('\n')));
+    expect(host.length).toBeGreaterThan(10);
     for (const [index, mode] of MODES.entries()) {
       const { text, end } = ran[index] ?? { text: '', end: undefined };
       expect(end?.exit, text).toMatchObject({ kind: 'exit', status: 0 });
       const report = sections(text);
       const mounts = parseMounts(report.get('mounts') ?? []);
+      expect(peerGroups(mounts).filter(group => host.includes(group))).toEqual([]);
       for (const [name, type] of Object.entries(types) as [Name, string][]) {
         const [mount, ...more] = at(mounts, name);
-        expect(mount, `${mode} ${name}`).toMatchObject({ type, root: '/', propagation: [] });
+        expect(mount, `${mode} ${name}`).toMatchObject({ type, root: '/', propagation: SHARED_INSIDE });
         expect(more).toEqual([]);
         const readOnly = mode === 'privileged' && GUARDED.includes(name);
         expect(mount?.options, `${mode} ${name}`).toContain(readOnly ? 'ro' : 'rw');
       }
       // With everything that is mounted below it, as read-only as the rest.
       const below = mounts.filter(({ point }) => point === `${PATHS.tracing}/instances`);
-      expect(below, mode).toMatchObject([{ type: 'tmpfs', propagation: [] }]);
+      expect(below, mode).toMatchObject([{ type: 'tmpfs', propagation: SHARED_INSIDE }]);
       expect(below[0]?.options, mode).toContain(mode === 'privileged' ? 'ro' : 'rw');
       const refused = mode === 'privileged' ? [/Read-only file system/] : [/Permission denied/, /Permission denied/];
       const said = (report.get('debug') ?? []).filter(line => line.startsWith('ls:') || line.includes('tracing_on'));

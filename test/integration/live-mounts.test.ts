@@ -1,5 +1,6 @@
 /** Mounts of running containers (HST-34, HST-35), and what a hostile payload makes of their targets. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CaissonError } from 'caisson';
 import { describe, expect, test } from 'vitest';
@@ -55,11 +56,20 @@ describe.each(MODES)('%s', mode => {
     await container.kill();
   });
 
-  test('HST-34 a process with a mount namespace of its own sees it where the root is shared inside', async () => {
+  test('HST-34 a process with a mount namespace of its own sees it come and go; HST-33: and what comes to incoming', async () => {
     const { container, say } = await shell(mode);
-    await say('mount --make-rshared /; unshare -m --propagation slave sleep 1000 & sleep 0.3');
+    await say('unshare -m --propagation slave sleep 1000 & sleep 0.3');
     await container.addMount({ source: source(), target: '/late' });
     expect(await say('cat /proc/$!/root/late/hello')).toBe('from the host');
+    await container.removeMount('/late');
+    expect(await say('grep -c /late /proc/$!/mounts; ls -A /proc/$!/root/late')).toBe('0');
+    const staged = join(container.runDir, 'incoming/staged');
+    mkdirSync(staged);
+    execFileSync('mount', ['-t', 'tmpfs', 'caisson-test', staged]);
+    expect(await say('grep -c incoming/staged /proc/$!/mounts')).toBe('1');
+    execFileSync('umount', [staged]);
+    expect(await say('grep -c incoming/staged /proc/$!/mounts')).toBe('0');
+    rmdirSync(staged);
     await container.kill();
   });
 

@@ -5,7 +5,7 @@ import type { Container, Supervisor } from 'caisson';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startOnce, TestLxcfs } from '../lib/lxcfs.ts';
 import { MuteServer } from '../lib/mute-server.ts';
-import { mountAt, parseMounts, sections } from '../lib/report.ts';
+import { mountAt, parseMounts, SHARED_INSIDE, sections } from '../lib/report.ts';
 import { MODES, type Mode, until, useRig } from '../lib/rig.ts';
 import { type Shell, startShell } from '../lib/shell.ts';
 import { SLOWNESS, slow } from '../lib/slow.ts';
@@ -76,7 +76,7 @@ describe.each(MODES)('%s', mode => {
     const inside = (await say('ls -1 /proc')).split(/\s+/);
     for (const name of shown.filter(name => inside.includes(name))) {
       const mount = mountAt(mounts, `/proc/${name}`);
-      expect(mount, name).toMatchObject({ type: 'fuse.lxcfs', root: `/proc/${name}`, propagation: [] });
+      expect(mount, name).toMatchObject({ type: 'fuse.lxcfs', root: `/proc/${name}`, propagation: SHARED_INSIDE });
       expect(mount.options, name).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec']));
     }
     expect(mountAt(mounts, '/sys/devices/system/cpu')).toMatchObject({ type: 'fuse.lxcfs' });

@@ -183,6 +183,25 @@ describe.each(MODES)('%s', mode => {
   });
 });
 
+test('HST-33: what a privileged payload wrote into incoming, over its read-only flag, goes with its life', async () => {
+  const { container, say } = await startShell(rig, 'privileged');
+  const incoming = join(container.runDir, 'incoming');
+  const spoil = `
+    mount -o remount,rw,bind /run/host/incoming
+    mkdir -p /run/host/incoming/a/b; echo x > /run/host/incoming/a/b/c; mkfifo /run/host/incoming/pipe
+    ln -s /run/host/container-manager /run/host/incoming/link`;
+  await say(spoil.trim().replaceAll('\n', ';'));
+  expect(readdirSync(incoming).sort()).toEqual(['a', 'link', 'pipe']);
+  const events: string[] = [];
+  container.on('event', event => {
+    if (event.type === 'notice') events.push(event.code);
+  });
+  await container.kill();
+  expect(container.state).toBe('stopped');
+  expect(existsSync(container.runDir)).toBe(false);
+  expect(events).toEqual([]);
+});
+
 test('HST-39: container-manager follows the type; HST-38: a host without os-release is no matter', async () => {
   const { lines } = await rig.run({ type: 'caisson', script: 'cat /run/host/container-manager' });
   expect(lines).toEqual(['caisson']);

@@ -1,4 +1,5 @@
 /** Reading back what a payload printed: sections, mounts, /proc/<pid>/status. */
+import { expect } from 'vitest';
 
 /** Sections begin with a line `@@ name`. */
 export function sections(text: string): Map<string, string[]> {
@@ -25,6 +26,16 @@ export interface Mount {
   readonly type: string;
   readonly source: string;
   readonly superOptions: string[];
+}
+
+/** A peer group for what is mounted inside, and no word from the host. */
+export const SHARED_INSIDE = [expect.stringMatching(/^shared:\d+$/)];
+
+/** The peer groups of these mounts. */
+export function peerGroups(mounts: readonly Mount[]): string[] {
+  return mounts.flatMap(({ propagation }) =>
+    propagation.filter(tag => tag.startsWith('shared:')).map(tag => tag.slice('shared:'.length)),
+  );
 }
 
 /** Lines of /proc/<pid>/mountinfo (proc(5)). */
