@@ -13,6 +13,19 @@ export { CaissonError, ERROR_CODES, type ErrorCode } from './spec/errors.js';
 export type { NotifyFields, NotifyState } from './spec/notify.js';
 export type { GroupInput, GroupSpec, RestartType, Strategy } from './spec/schema/group.js';
 export type { ContainerSpecInput } from './spec/schema.js';
+export { type StatsRates, statsRates } from './spec/stats/rates.js';
+export type {
+  ContainerStats,
+  CpuStats,
+  IoStats,
+  LinkCounters,
+  MemoryDetail,
+  MemoryStats,
+  NetworkStats,
+  Pressure,
+  Stall,
+  StatsPart,
+} from './spec/stats/types.js';
 export type { ContainerEvents } from './supervisor/announcer.js';
 export type { ShutdownOutcome } from './supervisor/boot.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
@@ -30,6 +43,7 @@ export type { StartOptions } from './supervisor/readiness.js';
 export type { ReportEntry, StartReport } from './supervisor/report.js';
 export type { EndOfLife, RebootOptions, StopOptions } from './supervisor/requests.js';
 export type { PendingRestart } from './supervisor/restarter.js';
+export type { StatsOptions, StatsSample, WatchStatsOptions } from './supervisor/stats.js';
 export { type CreateInput, type CreateOptions, Supervisor, type SupervisorOptions } from './supervisor/supervisor.js';
 export type { SyslogMessage } from './supervisor/syslog.js';
 export { TEMPLATES, type TemplateName } from './supervisor/templates.js';

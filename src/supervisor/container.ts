@@ -10,6 +10,7 @@ import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import type { NotifyState } from '../spec/notify.js';
+import type { ContainerStats } from '../spec/stats/types.js';
 import { Announcer, type ContainerEvents } from './announcer.js';
 import { Console } from './console.js';
 import { Custody } from './custody.js';
@@ -26,6 +27,7 @@ import { Readiness, type StartOptions } from './readiness.js';
 import { reportOf, type StartReport } from './report.js';
 import { type EndOfLife, endedEarly, type RebootOptions, type StopOptions } from './requests.js';
 import type { PendingRestart } from './restarter.js';
+import { collect, type StatsOptions } from './stats.js';
 import { Syslog, type SyslogMessage } from './syslog.js';
 import { type TimelineEntry, timelineOf } from './timeline.js';
 import { type ContainerUpdate, Updates } from './update.js';
@@ -317,6 +319,16 @@ export class Container {
    */
   update(changes: ContainerUpdate): Promise<void> {
     return this.updates.apply(changes);
+  }
+
+  /**
+   * What it uses.
+   * @throws CaissonError INVALID_TRANSITION when it does not run
+   */
+  async stats(options: StatsOptions = {}): Promise<ContainerStats> {
+    const [stats] = await collect(this.parts.host, [this.custody.subject], options);
+    if (stats !== undefined) return stats;
+    throw new CaissonError('INVALID_TRANSITION', `${this.name} does not run`, { field: 'state' });
   }
 
   /** The plan of the last start: an update may have changed what the next one will do. */

@@ -10,6 +10,7 @@ import type { LifeKeeper, LifeRecord } from './life.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Readiness } from './readiness.js';
 import { hasTraces, isFrozen } from './remains.js';
+import type { StatsSubject } from './stats.js';
 
 export class Custody {
   constructor(
@@ -21,6 +22,12 @@ export class Custody {
     private readonly announcer: Announcer,
     private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
   ) {}
+
+  /** For a look at what it uses. */
+  get subject(): StatsSubject {
+    const { parts, executor } = this;
+    return { spec: parts.spec, pid: executor.pid, isAlive: pid => executor.isAlive(pid) };
+  }
 
   /** What an earlier supervisor has written down of the last life. */
   remember(record: LifeRecord): void {

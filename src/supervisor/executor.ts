@@ -95,6 +95,12 @@ export class Executor implements ContainerPort, LxcfsUser {
     return this.registers.pid;
   }
 
+  /** PID 1 is the one with this number, and has not ended. */
+  isAlive(pid: number): boolean {
+    const pidfd = this.registers['fd:pidfd'];
+    return this.pid === pid && pidfd !== undefined && poll([pidfd], 0)[0] === 0;
+  }
+
   async runPhase(phase: Phase): Promise<void> {
     if (phase === START_PHASES[0]) {
       this.cancelled = false;

@@ -13,6 +13,7 @@ import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
 import type { GroupInput } from '../spec/schema/group.js';
+import type { ContainerStats } from '../spec/stats/types.js';
 import { close } from '../syscalls/fs.js';
 import { releaseWatches } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
@@ -35,6 +36,7 @@ import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { Lxcfs } from './lxcfs/lxcfs.js';
 import { hostBootId, POWER_FILE, readPower } from './power.js';
+import { collect, intervalOf, type StatsOptions, type StatsSample, samples, type WatchStatsOptions } from './stats.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
 import { Tree } from './tree.js';
@@ -70,6 +72,7 @@ export class Supervisor implements AsyncDisposable {
   private readonly containers = new Map<string, Container>();
   private readonly reserved = new Set<string>();
   private closing: Promise<void> | undefined;
+  private readonly ending = new AbortController();
   private readonly tree: Tree;
 
   private constructor(
@@ -179,6 +182,37 @@ export class Supervisor implements AsyncDisposable {
   /** Calls `listener` for each event; returns what ends that. */
   on(listener: (event: CaissonEvent) => void): () => void {
     return this.log.subscribe(listener);
+  }
+
+  /**
+   * What the containers that run use, all of them or those of `names`, read by one worker in one go.
+   * @throws CaissonError CONTAINER_NOT_FOUND, SPEC_INVALID
+   */
+  async stats({ names, ...options }: StatsOptions & { names?: readonly string[] } = {}): Promise<ContainerStats[]> {
+    this.assertOpen();
+    const wanted = names === undefined ? this.list() : [...new Set(names)].map(name => this.get(name));
+    return await collect(
+      this.host,
+      wanted.map(({ custody }) => custody.subject),
+      options,
+    );
+  }
+
+  /**
+   * The same again and again, with rates, until `signal` aborts, the supervisor is closed, or the reader leaves the loop.
+   * A container of `names` that does not run, or is removed, is not in the samples.
+   * @throws CaissonError SPEC_INVALID
+   */
+  watchStats(options: WatchStatsOptions = {}): AsyncGenerator<StatsSample, void, void> {
+    this.assertOpen();
+    const { names, parts, signal } = options;
+    const ends = AbortSignal.any([this.ending.signal, ...(signal === undefined ? [] : [signal])]);
+    return samples(intervalOf(options), ends, () =>
+      this.stats({
+        ...(parts === undefined ? {} : { parts }),
+        ...(names === undefined ? {} : { names: names.filter(name => this.containers.has(name)) }),
+      }),
+    );
   }
 
   /**
@@ -312,6 +346,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private async shut(): Promise<void> {
+    this.ending.abort();
     await this.layers.close();
     const begun = this.tree.close();
     // A start or stop under way is finished first: half of one must not be left to the next supervisor.

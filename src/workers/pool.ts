@@ -8,6 +8,7 @@ import type { ExecuteRequest, ExecuteResult } from './execute.js';
 import type { JoinRequest } from './join.js';
 import type { SignalChoice, SignalRequest } from './signal.js';
 import type { StartRequest, StartResult } from './start.js';
+import type { StatsRequest, StatsResult } from './stats.js';
 import type { TaskAnswer, TaskRequest } from './task.js';
 
 export interface PoolOptions {
@@ -65,6 +66,10 @@ export class WorkerPool {
 
   facts(prefix: string): Promise<HostFacts> {
     return this.run({ task: 'facts', prefix });
+  }
+
+  stats(request: StatsRequest): Promise<StatsResult> {
+    return this.run({ task: 'stats', ...request });
   }
 
   signal(request: SignalRequest): Promise<SignalChoice> {

@@ -7,6 +7,7 @@ import { countOomKills } from './host/oom.js';
 import { type JoinRequest, join } from './join.js';
 import { type SignalChoice, type SignalRequest, signalInit } from './signal.js';
 import { type StartRequest, type StartResult, start } from './start.js';
+import { collectStats, type StatsRequest, type StatsResult } from './stats.js';
 import { prepareThread } from './thread.js';
 
 prepareThread();
@@ -19,10 +20,11 @@ export type TaskRequest =
   | { readonly task: 'load' }
   | { readonly task: 'oom'; readonly files: readonly string[] }
   | { readonly task: 'facts'; readonly prefix: string }
+  | ({ readonly task: 'stats' } & StatsRequest)
   | ({ readonly task: 'signal' } & SignalRequest);
 
 export type TaskAnswer =
-  | { readonly value: StartResult | undefined | ExecuteResult | HostFacts | SignalChoice | number }
+  | { readonly value: StartResult | undefined | ExecuteResult | HostFacts | SignalChoice | StatsResult | number }
   | { readonly error: ErrorJSON };
 
 /** Errors travel as data: own fields of a thrown error do not survive the trip between threads. */
@@ -41,6 +43,8 @@ export default function run(request: TaskRequest): TaskAnswer {
         return { value: execute(request) };
       case 'facts':
         return { value: gatherFacts(request.prefix) };
+      case 'stats':
+        return { value: collectStats(request) };
       case 'signal':
         return { value: signalInit(request) };
     }
