@@ -4,8 +4,10 @@ import process from 'node:process';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { printError } from './error.js';
 import { OWN_FAILURE } from './exit-code.js';
+import { VERSION } from './version.js';
 
 const DEFAULT_STATE = '/var/lib/caisson';
+const DEFAULT_SOCKET = '/run/caisson/caisson.sock';
 
 /** `K=V` into a record; commander calls it once for each --env. */
 function variable(text: string, previous: Record<string, string> = {}): Record<string, string> {
@@ -24,6 +26,10 @@ function milliseconds(text: string): number {
 function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('must be a path');
   return text;
+}
+
+function repeated(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, text];
 }
 
 /** Required, unless an archive or an image takes its place. */
@@ -67,7 +73,7 @@ function describing(command: Command): Command {
 
 const program = new Command('caisson')
   .description('Run and supervise Linux system containers')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('  hint: see caisson --help')
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'caisson: ')) })
   .exitOverride(error => process.exit(error.exitCode === 0 ? 0 : OWN_FAILURE));
@@ -130,6 +136,27 @@ program
   .action(async (name: string, options) => {
     const { inspectCommand } = await import('./inspect.js');
     await inspectCommand(name, options);
+  });
+
+program
+  .command('daemon')
+  .description('supervise the containers of a state directory, and be called over HTTP')
+  .showHelpAfterError('  hint: see caisson daemon --help')
+  .option('--state <dir>', 'state directory', path, DEFAULT_STATE)
+  .option('--socket <path>', 'Unix socket to listen at', path, DEFAULT_SOCKET)
+  .option('--listen <host:port>', 'TCP address to listen at, besides')
+  .option('--host <name>', 'name by which it is called over TCP; may be repeated', repeated)
+  .option('--tls-cert <file>', 'certificate chain for TCP, in PEM', path)
+  .option('--tls-key <file>', 'its key, in PEM', path)
+  .option('--autostart', 'start what is to run when the host has come up')
+  .addOption(
+    new Option('--log-level <level>', 'how much is logged, in JSON on standard error')
+      .choices(['debug', 'info', 'warn', 'error', 'silent'])
+      .default('info'),
+  )
+  .action(async options => {
+    const { daemonCommand } = await import('./daemon.js');
+    await daemonCommand(options);
   });
 
 // What nobody foresaw: the container runs on, as after any death of its supervisor, and the terminal is given back.

@@ -123,6 +123,11 @@ export class Running {
     this.finished.catch(() => undefined);
   }
 
+  /** What it has written to standard error so far. */
+  get complained(): string {
+    return this.stderr.bytes.toString();
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.child.kill(signal);
   }

@@ -181,6 +181,7 @@ describe('docs/cli.md', () => {
     ['explain', 5],
     ['inspect', 2],
     ['exec', 5],
+    ['daemon', 7],
   ])('has every option of %s', (command, least) => {
     const options = [...help(command).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+(?: <[^>]+>)?)/gm)].map(
       match => match[1] ?? '',

@@ -51,7 +51,7 @@ function targetOf({ file, specifier }: Import): string {
 function layerOf(path: string): string {
   if (path.startsWith('syscalls/abi/')) return 'syscalls/abi';
   const folder = path.includes('/') ? path.slice(0, path.indexOf('/')) : '';
-  return ['', 'api', 'guest', 'oci', 'cli'].includes(folder) ? 'face' : folder;
+  return ['', 'api', 'client', 'guest', 'oci', 'cli'].includes(folder) ? 'face' : folder;
 }
 
 /** What each layer may import, besides itself. */
@@ -108,13 +108,27 @@ test('the system-call layer knows of spec only errors and errnos', () => {
 test.each([
   ['koffi', ['syscalls']],
   ['piscina', ['workers']],
-  ['valibot', ['spec']],
+  ['valibot', ['spec', 'face']],
+  ['hono', ['face']],
+  ['@hono/node-server', ['face']],
+  ['@valibot/to-json-schema', ['face']],
+  ['prom-client', ['face']],
   ['xstate', ['machines', 'supervisor']],
   ['commander', ['face']],
 ])('%s is imported only in %j', (name, layers) => {
   const uses = imports.filter(({ specifier }) => specifier === name || specifier.startsWith(`${name}/`));
   expect(uses.length).toBeGreaterThan(0);
   expect(uses.filter(({ file }) => !layers.includes(layerOf(file))).map(show)).toEqual([]);
+});
+
+test('the client loads nothing native, and nothing of the supervisor: types alone', () => {
+  const violations = sources
+    .filter(({ file }) => file.startsWith('client/'))
+    .flatMap(({ file, text }) =>
+      [...text.matchAll(/^import (?!type )[^;]*? from '(\.\.\/[^']+)'/gm)].map(([, from]) => `src/${file}: ${from}`),
+    )
+    .filter(line => !/ \.\.\/(spec\/errors|api\/problem)\.js$/.test(line));
+  expect(violations).toEqual([]);
 });
 
 test('the pure layers use no module of Node', () => {
@@ -145,7 +159,7 @@ function findings(pattern: RegExp, chosen: (file: string) => boolean): string[] 
 
 test('supervisor and command line make no synchronous call of node:fs or node:child_process: they share one event loop', () => {
   const blocking = (file: string): boolean =>
-    ['supervisor', 'cli', 'api', 'guest', 'oci'].includes(file.split('/')[0] ?? '');
+    ['supervisor', 'cli', 'api', 'client', 'guest', 'oci'].includes(file.split('/')[0] ?? '');
   expect(findings(/\b[a-z][A-Za-z]*Sync\b/g, blocking)).toEqual([]);
 });
 
