@@ -21,7 +21,7 @@ import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js'
 import type { ProbeRules } from '../spec/schema/probe.js';
 import { signalName, signalNumber } from '../spec/signals.js';
 import { close } from '../syscalls/fs.js';
-import { endInStat, poll, type RawExit, sendSignal } from '../syscalls/process.js';
+import { poll, type RawExit, recordedEnd, sendSignal } from '../syscalls/process.js';
 import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
@@ -365,7 +365,7 @@ export class Executor implements ContainerPort, LxcfsUser {
       if (error.code !== 'ENOENT') throw error;
       return '';
     });
-    return endInStat(text, pid);
+    return recordedEnd(text, pid);
   }
 
   /**

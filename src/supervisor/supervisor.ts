@@ -71,6 +71,7 @@ export type CreateOptions = UnpackOptions;
 export class Supervisor implements AsyncDisposable {
   private readonly containers = new Map<string, Container>();
   private readonly reserved = new Set<string>();
+  private readonly removing = new Map<string, Promise<void>>();
   private closing: Promise<void> | undefined;
   private readonly ending = new AbortController();
   private readonly tree: Tree;
@@ -273,6 +274,18 @@ export class Supervisor implements AsyncDisposable {
         hint: 'stop it first',
       });
     }
+    // Its end may remove an ephemeral one while a caller does: the second joins the first.
+    const removing = this.removing.get(name) ?? this.discardContainer(container);
+    this.removing.set(name, removing);
+    try {
+      await removing;
+    } finally {
+      this.removing.delete(name);
+    }
+  }
+
+  private async discardContainer(container: Container): Promise<void> {
+    const { name } = container;
     this.tree.assertFree(container);
     // No start may come in between: it would run what nobody supervises.
     container.custody.retire(true);

@@ -58,8 +58,15 @@ export function zombieExit(pid: number, pidfd: number): RawExit | undefined {
   return sendSignal(pidfd, 0) ? endInStat(stat, pid) : undefined;
 }
 
+/** The end that the keeper has written down: the wait status, or a text of /proc/<pid>/stat. */
+export function recordedEnd(text: string, pid: number): RawExit | undefined {
+  const status = /^status (\d+) (\d+)\n/.exec(text);
+  if (status === null) return endInStat(text, pid);
+  return Number(status[1]) === pid ? decodeStatus(Number(status[2])) : undefined;
+}
+
 /** The end that a text of /proc/<pid>/stat tells of; undefined while that process lives, or when it is another's. */
-export function endInStat(stat: string, pid: number): RawExit | undefined {
+function endInStat(stat: string, pid: number): RawExit | undefined {
   const [line = ''] = stat.split('\n');
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
   if (!line.startsWith(`${pid} (`) || !['Z', 'X'].includes(fields[0] ?? '')) return undefined;

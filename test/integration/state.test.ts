@@ -147,6 +147,13 @@ describe('bad input', () => {
   });
 });
 
+test('two removals at once are one', async () => {
+  const container = await rig.create({});
+  await Promise.all([rig.supervisor.remove(container.name), rig.supervisor.remove(container.name)]);
+  expect(rig.supervisor.list().map(({ name }) => name)).not.toContain(container.name);
+  await expect(rig.supervisor.remove(container.name)).rejects.toMatchObject({ code: 'CONTAINER_NOT_FOUND' });
+});
+
 describe('the state directory', () => {
   test('STATE_LOCKED: a second supervisor is refused while the first has it, and not afterwards', async () => {
     const stateDir = rig.stateDir();

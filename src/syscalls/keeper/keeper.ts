@@ -26,7 +26,7 @@ const STORE = 1;
 const DROP = 2;
 const PING = 3;
 const ORPHAN = 4;
-const REQUEST_SIZE = 8 + SLOT_SIZE;
+const REQUEST_SIZE = 12 + SLOT_SIZE;
 
 const SOCKET_FD = 3;
 const PROGRAM_FD = 4;
@@ -132,12 +132,20 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 
-function request(socket: number, op: number, slot: number, places: readonly number[], fds: readonly number[]): void {
+function request(
+  socket: number,
+  op: number,
+  slot: number,
+  pid: number,
+  places: readonly number[],
+  fds: readonly number[],
+): void {
   const room = scratch();
   const body = room.alloc(REQUEST_SIZE);
   room.setU32(body, op);
   room.setU32(body + 4, slot);
-  room.slice(body + 8, SLOT_SIZE).set(places);
+  room.setU32(body + 8, pid);
+  room.slice(body + 12, SLOT_SIZE).set(places);
   const iov = room.alloc(16);
   room.setU64(iov, body);
   room.setU64(iov + 8, REQUEST_SIZE);
@@ -164,18 +172,24 @@ function request(socket: number, op: number, slot: number, places: readonly numb
  * @param orphan the process behind place 0 is no child of ours: its end is to be written down whenever it comes.
  * @throws SyscallError EPIPE or ECONNRESET when the keeper is dead.
  */
-export function storeSlot(socket: number, slot: number, held: ReadonlyMap<number, number>, orphan = false): void {
-  request(socket, orphan ? ORPHAN : STORE, slot, [...held.keys()], [...held.values()]);
+export function storeSlot(
+  socket: number,
+  slot: number,
+  pid: number,
+  held: ReadonlyMap<number, number>,
+  orphan = false,
+): void {
+  request(socket, orphan ? ORPHAN : STORE, slot, pid, [...held.keys()], [...held.values()]);
 }
 
 /** Everything of a slot is closed. */
 export function dropSlot(socket: number, slot: number): void {
-  request(socket, DROP, slot, [], []);
+  request(socket, DROP, slot, 0, [], []);
 }
 
 /** Asks for an answer, which tells that all sent before is done. */
 export function pingKeeper(socket: number): void {
-  request(socket, PING, 0, [], []);
+  request(socket, PING, 0, 0, [], []);
 }
 
 /** The answer to a ping: how many descriptors there was no room for; undefined while there is none, null: it is dead. */

@@ -39,7 +39,7 @@ export const KEEPER_ACTIONS: Executors<KeeperAction> = {
       keep(END_PLACE, openat(AT.AT_FDCWD, action.end, O.O_WRONLY));
       const stat = statOf(context.get(action.pid), held.get(PIDFD_PLACE));
       if (stat !== undefined) keep(STAT_PLACE, stat);
-      storeSlot(context.get(action.keeper), context.get(action.slot), held, action.orphan);
+      storeSlot(context.get(action.keeper), context.get(action.slot), context.get(action.pid), held, action.orphan);
     } finally {
       for (const fd of opened) close(fd);
     }
