@@ -1,8 +1,8 @@
 /** Making a container's cgroups and setting its limits. */
 import type { ContainerSpec } from '../spec/container.js';
-import { CaissonError } from '../spec/errors.js';
 import type { CgroupPaths } from './cgroups.js';
 import type { HostFacts } from './facts.js';
+import { LIMITS, limitFile } from './limits.js';
 import { scopeStart } from './scope.js';
 import type { HostStep } from './step.js';
 
@@ -29,40 +29,20 @@ function delegate(id: string, directory: string, files: readonly string[], owner
   }));
 }
 
-/** The file of each limit, by its controller, on both versions. */
-const LIMIT_FILES = {
-  memory: { v1: 'memory.limit_in_bytes', v2: 'memory.max' },
-  pids: { v1: 'pids.max', v2: 'pids.max' },
-} as const;
-
 function limitSteps(spec: ContainerSpec, facts: HostFacts, paths: CgroupPaths): HostStep[] {
-  const steps: HostStep[] = [];
-  for (const controller of ['memory', 'pids'] as const) {
-    const value = spec.limits[controller];
-    if (value === null) continue;
-    const files = LIMIT_FILES[controller];
-    const v1 = paths.v1.find(({ hierarchy }) => hierarchy.controllers.includes(controller));
-    const v2 = facts.cgroups.v2?.controllers.includes(controller) === true ? paths.v2 : null;
-    const path = v1 !== undefined ? `${v1.outer}/${files.v1}` : v2 !== null ? `${v2.outer}/${files.v2}` : undefined;
-    if (path === undefined) {
-      throw new CaissonError(
-        'SPEC_INVALID',
-        `limits.${controller}: no ${controller} controller on this host enforces it`,
-        {
-          field: `limits.${controller}`,
-          hint: 'enable the controller (kernel parameter, or cgroup.subtree_control), or leave the limit out',
-        },
-      );
-    }
-    steps.push({
-      id: `creating.limit.${controller}`,
-      phase: 'creating',
-      executor: 'host',
-      label: `limit ${controller} to ${value}`,
-      action: { op: 'write', path, text: String(value) },
-    });
-  }
-  return steps;
+  return LIMITS.flatMap((name): HostStep[] => {
+    const value = spec.limits[name];
+    if (value === null) return [];
+    return [
+      {
+        id: `creating.limit.${name}`,
+        phase: 'creating',
+        executor: 'host',
+        label: `limit ${name} to ${value}`,
+        action: { op: 'write', path: limitFile(name, facts, paths).path, text: String(value) },
+      },
+    ];
+  });
 }
 
 /**

@@ -100,6 +100,7 @@ export class Container {
     this.updates = new Updates({
       name: this.name,
       directory: parts.assigned.dir,
+      facts: parts.host.facts,
       state: () => this.state,
       spec: () => this.spec,
       adopt: spec => {
@@ -313,8 +314,8 @@ export class Container {
   }
 
   /**
-   * Changes what can be changed of its spec, for good and, where it runs, at once: `credentials`, which replace all that it
-   * has. A value that is refused changes nothing.
+   * Changes what can be changed of its spec, for good and, where it runs, at once: `limits` and `credentials`, each of
+   * which replaces all that it has of them. A value that is refused changes nothing.
    * @throws CaissonError SPEC_INVALID, MOUNT_TARGET_REFUSED, INVALID_TRANSITION between its states
    */
   update(changes: ContainerUpdate): Promise<void> {

@@ -1,5 +1,7 @@
 /** Changes of a container's spec: written down, and made in the running container where it runs (HST-19). */
 import type { StateName } from '../machines/states.js';
+import type { HostFacts } from '../plan/facts.js';
+import { compileLiveLimits } from '../plan/limits.js';
 import { compileLiveCredentials } from '../plan/live-credentials.js';
 import type { Plan } from '../plan/step.js';
 import { isCredentialAlias } from '../spec/aliases.js';
@@ -10,8 +12,11 @@ import { readRecord, type StoredContainer, writeRecord } from './store.js';
 
 /** What may change: each key by what makes it so in a running container. */
 const LIVE = {
+  limits: compileLiveLimits,
   credentials: compileLiveCredentials,
-} as const satisfies Partial<Record<keyof ContainerSpec, (spec: ContainerSpec) => Plan>>;
+} as const satisfies Partial<
+  Record<keyof ContainerSpec, (spec: ContainerSpec, before: ContainerSpec, facts: HostFacts) => Plan>
+>;
 type LiveKey = keyof typeof LIVE;
 
 /** Each key that is given replaces what the container has of it. */
@@ -23,6 +28,7 @@ export interface UpdateTarget {
   readonly name: string;
   /** Its own directory. */
   readonly directory: string;
+  readonly facts: HostFacts;
   state(): StateName;
   spec(): ContainerSpec;
   adopt(spec: ContainerSpec): void;
@@ -75,14 +81,23 @@ export class Updates {
     const kept = Object.entries(stored.spec).filter(([key]) => !keys.includes(keyOf(key) as LiveKey));
     const fresh: StoredContainer = { ...stored, spec: { ...Object.fromEntries(kept), ...update } };
     const spec = resolveSpec(fresh.spec, () => stored.idmap ?? (before.idmap as NonNullable<ContainerSpec['idmap']>));
+    // What this host cannot do is refused while nothing has been changed.
+    const plans = keys.map(key => LIVE[key](spec, before, target.facts));
     // Written first: should all end here, the next start has what was asked for.
     await writeRecord(target.directory, fresh);
     target.adopt(spec);
+    const changed: LiveKey[] = [];
     try {
-      if (runs) for (const key of keys) await target.change(LIVE[key](spec));
+      for (const [index, plan] of (runs ? plans : []).entries()) {
+        await target.change(plan);
+        changed.push(keys[index] as LiveKey);
+      }
     } catch (error) {
       target.adopt(before);
       await writeRecord(target.directory, stored);
+      // The error that is told is the first; it may be that the container has ended.
+      for (const key of changed.reverse())
+        await target.change(LIVE[key](before, spec, target.facts)).catch(() => undefined);
       throw error;
     }
   }

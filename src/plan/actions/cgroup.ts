@@ -4,6 +4,14 @@ export type CgroupAction =
   | { readonly op: 'cpuset.inherit'; readonly path: string }
   | { readonly op: 'cgroup.remove'; readonly path: string; readonly timeoutMs: number }
   | { readonly op: 'policy.bpf'; readonly cgroup: string; readonly program: readonly number[] }
+  /** Reclaims what is above it, and is refused where that is not possible: nothing is killed. */
+  | {
+      readonly op: 'memory.limit';
+      readonly group: string;
+      readonly path: string;
+      readonly version: 1 | 2;
+      readonly bytes: number;
+    }
   | {
       readonly op: 'cgroup.freeze';
       readonly path: string;
