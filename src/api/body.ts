@@ -1,6 +1,7 @@
 /** What a request says, read within limits and checked. */
 import * as v from 'valibot';
 import { CaissonError } from '../spec/errors.js';
+import { isRecord } from '../spec/schema/values.js';
 
 /** The largest that is asked for are credentials; the rest are some hundred bytes. */
 export const BODY_LIMIT = 4 * 1024 * 1024;
@@ -49,6 +50,7 @@ export function parseJson(text: string, type: string | null): unknown {
   } catch (error) {
     refuse(`the body is no JSON: ${(error as Error).message}`);
   }
+  if (!isRecord(value)) refuse('the body must be an object');
   if (isDeeper(value, DEPTH_LIMIT)) refuse(`the body is nested more than ${DEPTH_LIMIT} deep`);
   return value;
 }

@@ -6,6 +6,7 @@ import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
 import type { ErrorJSON } from '../spec/errors.js';
 import type { NotifyFields } from '../spec/notify.js';
+import type { ContainerStats } from '../spec/stats/types.js';
 import type { ConsoleChunk } from '../supervisor/console.js';
 import type { ExecOutput } from '../supervisor/exec.js';
 import type { ExecOptions } from '../supervisor/exec-options.js';
@@ -14,6 +15,7 @@ import type { StartOptions } from '../supervisor/readiness.js';
 import type { StartReport } from '../supervisor/report.js';
 import type { EndOfLife, RebootOptions, StopOptions } from '../supervisor/requests.js';
 import type { PendingRestart } from '../supervisor/restarter.js';
+import type { StatsOptions } from '../supervisor/stats.js';
 import type { TimelineEntry } from '../supervisor/timeline.js';
 import type { ContainerUpdate } from '../supervisor/update.js';
 import type { Transport } from './transport.js';
@@ -101,6 +103,11 @@ export class RemoteContainer {
 
   report(): Promise<StartReport> {
     return this.transport.json('GET', `${this.path}/report`);
+  }
+
+  /** @throws CaissonError INVALID_TRANSITION when it does not run */
+  stats({ parts }: StatsOptions = {}): Promise<ContainerStats> {
+    return this.transport.json('GET', `${this.path}/stats${parts === undefined ? '' : `?parts=${parts.join(',')}`}`);
   }
 
   /** Runs a program to its end; one that is given up is killed. */

@@ -1,8 +1,12 @@
 /** `caisson/client`: the containers of a daemon, by the calls of the embedded API. Loads nothing native. */
+
+import type { ContainerStats, StatsPart } from '../spec/stats/types.js';
 import type { CaissonEvent } from '../supervisor/events.js';
+import type { StatsOptions, StatsSample, WatchStatsOptions } from '../supervisor/stats.js';
 import type { CreateInput } from '../supervisor/supervisor.js';
 import { type ContainerInfo, RemoteContainer } from './container.js';
 import { type EventsOptions, readEvents } from './events.js';
+import { readLines } from './lines.js';
 import { type ClientOptions, type Sent, Transport } from './transport.js';
 
 export { CaissonError } from '../spec/errors.js';
@@ -67,6 +71,18 @@ export class Client {
     return readEvents(this.transport, options);
   }
 
+  /** What the containers use that run. @throws CaissonError CONTAINER_NOT_FOUND */
+  stats({ names, parts }: StatsOptions & { readonly names?: readonly string[] } = {}): Promise<ContainerStats[]> {
+    return this.transport.json('GET', `/v1/stats?${statsQuery(names, parts)}`);
+  }
+
+  /** A look at them each `intervalMs`, with rates, until `signal` aborts. */
+  async *watchStats(options: WatchStatsOptions = {}): AsyncGenerator<StatsSample, void, void> {
+    const { names, parts, intervalMs = 1000, signal } = options;
+    const path = `/v1/stats?interval=${intervalMs}&${statsQuery(names, parts)}`;
+    yield* readLines<StatsSample>(this.transport, path, signal);
+  }
+
   host(): Promise<HostInfo> {
     return this.transport.json('GET', '/v1/host');
   }
@@ -75,4 +91,11 @@ export class Client {
   close(): void {
     this.transport.close();
   }
+}
+
+function statsQuery(names: readonly string[] | undefined, parts: readonly StatsPart[] | undefined): string {
+  const query = new URLSearchParams();
+  if (names !== undefined) query.set('name', names.join(','));
+  if (parts !== undefined) query.set('parts', parts.join(','));
+  return query.toString();
 }

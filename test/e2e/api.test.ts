@@ -40,6 +40,10 @@ test('every call of a container over the Unix socket, from its creation to its r
       'bad\n',
       { kind: 'exit', status: 3 },
     ]);
+    expect(await web.stats()).toMatchObject({ name: 'web' });
+    for await (const { containers } of client.watchStats({ intervalMs: 100, names: ['web'] })) {
+      if (containers[0]?.rates !== null) break;
+    }
     await web.freeze();
     expect(await web.inspect()).toMatchObject({ state: 'frozen' });
     await web.unfreeze();
@@ -222,3 +226,23 @@ test('metrics and the document', () =>
       components: { schemas: { ContainerSpec: { properties: { limits: {} } } } },
     });
   }));
+
+test('a manager is told when the daemon is ready, that it lives, and when it ends (sd_notify)', async () => {
+  const place = cli.path('notify');
+  const listener = cli.spawn('python3', [
+    '-c',
+    `import socket\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.bind('${place}')\nprint('bound',flush=True)\nwhile True: print(s.recv(4096).decode(),flush=True)`,
+  ]);
+  await listener.shows('bound');
+  const daemon = new TestDaemon(cli, cli.state(), `${cli.path('s')}.sock`);
+  await daemon.start({ NOTIFY_SOCKET: place, WATCHDOG_USEC: '200000' });
+  try {
+    await listener.shows(/READY=1\nSTATUS=listening at unix:/);
+    await listener.shows(/WATCHDOG=1\n(.*\n)*WATCHDOG=1/);
+  } finally {
+    await clear(daemon);
+    await listener.shows('STOPPING=1');
+    listener.kill('SIGTERM');
+    await listener.finished;
+  }
+});

@@ -7,6 +7,7 @@ import { eventRoutes } from './events.js';
 import { execRoutes } from './exec.js';
 import { hostRoutes } from './host.js';
 import { startRoutes } from './start.js';
+import { statsRoutes } from './stats.js';
 import { tokenRoutes } from './tokens.js';
 
 export const ROUTES: readonly Route[] = [
@@ -15,6 +16,7 @@ export const ROUTES: readonly Route[] = [
   ...startRoutes,
   ...consoleRoutes,
   ...execRoutes,
+  ...statsRoutes,
   ...eventRoutes,
   ...tokenRoutes,
   ...hostRoutes(() => ROUTES),
