@@ -4,8 +4,10 @@ import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import type { CaissonError } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { MuteServer } from '../lib/mute-server.ts';
 import { MODES, type Mode, useRig } from '../lib/rig.ts';
 import { type Shell, startShell } from '../lib/shell.ts';
+import { slow } from '../lib/slow.ts';
 
 const rig = useRig();
 
@@ -107,6 +109,68 @@ test('bad input names its field and changes nothing; a container that does not r
   await container.kill();
   expect(await refusal(container.addMount({ source: '/tmp', target: '/x' }))).toMatchObject({
     code: 'INVALID_TRANSITION',
+  });
+});
+
+describe('HST-34 a payload that serves files itself', () => {
+  // The kernel lets nobody from outside into what is mounted in a user namespace: there the walk is refused at once.
+  const MUTE = 'mkdir /mute; exec 3<>/dev/fuse; mount -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 x /mute';
+
+  /** Of a promise that is rejected: with what, and after how many ms. */
+  async function refusedIn(promise: Promise<unknown>): Promise<{ error: CaissonError; ms: number }> {
+    const begun = performance.now();
+    return { error: await refusal(promise), ms: performance.now() - begun };
+  }
+
+  test('and never answers holds up nobody: the mount is given up in time, and the container can be ended', async () => {
+    const hostile = await shell('privileged');
+    await hostile.say(MUTE);
+    const path = source();
+    for (const act of [
+      () => hostile.container.addMount({ source: path, target: '/mute/deep/er' }),
+      () => hostile.container.addMount({ source: join(path, 'hello'), target: '/mute/hello' }),
+      () => hostile.container.removeMount('/mute/deep/er'),
+    ]) {
+      const { error, ms } = await refusedIn(act());
+      expect(error).toMatchObject({ code: 'TIMEOUT' });
+      expect(ms).toBeLessThan(slow(5000));
+    }
+    await hostile.container.addMount({ source: path, target: '/beside' });
+    expect(await hostile.say('cat /beside/hello')).toBe('from the host');
+    // What is mounted over the mute root itself needs no answer.
+    await hostile.container.removeMount('/mute');
+    expect(await hostile.say('ls -A /mute | wc -l')).toBe('0');
+    await hostile.container.kill();
+  });
+
+  test('and has taken the request, so that who asks cannot even be killed: the same', async () => {
+    const hostile = await shell('privileged');
+    const other = await shell('unprivileged');
+    await hostile.say('mkdir /mute');
+    const server = new MuteServer('/mute', 'fuse', hostile.container.pid);
+    try {
+      const path = source();
+      const { error, ms } = await refusedIn(hostile.container.addMount({ source: path, target: '/mute/x' }));
+      expect(error).toMatchObject({ code: 'TIMEOUT' });
+      expect(ms).toBeLessThan(slow(5000));
+      expect(server.taken).toBeGreaterThan(0);
+      await other.container.addMount({ source: path, target: '/x' });
+      expect(await other.say('cat /x/hello')).toBe('from the host');
+    } finally {
+      server.end();
+    }
+    // A thread reaps a child that it had to leave to itself when it sends the next one: here all threads do.
+    await new Promise(resolve => setTimeout(resolve, slow(300)));
+    await Promise.all(Array.from({ length: 16 }, () => refusal(other.container.removeMount('/nowhere'))));
+    for (const { container } of [hostile, other]) await container.kill();
+  });
+
+  test('in a user namespace: nobody from outside is let in, which is told at once', async () => {
+    const hostile = await shell('unprivileged');
+    await hostile.say(MUTE);
+    const { error } = await refusedIn(hostile.container.addMount({ source: source(), target: '/mute/x' }));
+    expect(error).toMatchObject({ code: 'STEP_FAILED', errno: 'EACCES' });
+    await hostile.container.kill();
   });
 });
 

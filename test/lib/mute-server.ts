@@ -1,5 +1,5 @@
 /** A file server (FUSE) that takes every request and answers none: whoever waits for it cannot even be killed. */
-import { execFileSync } from 'node:child_process';
+import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
 import { closeSync, openSync, read, writeSync } from 'node:fs';
 
 const FUSE_INIT = 26;
@@ -26,13 +26,14 @@ export class MuteServer {
   /** Requests that somebody waits for. */
   taken = 0;
 
-  /** Mounts it on `path` as `type`. */
+  /** Mounts it on `path` as `type`, in the mount namespace of the process `pid` if one is given. */
   constructor(
     private readonly path: string,
     type: string,
+    private readonly pid?: number,
   ) {
     const options = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other';
-    execFileSync('mount', ['-i', '-t', type, '-o', options, 'mute', path], {
+    this.run(['mount', '-i', '-t', type, '-o', options, 'mute', path], {
       stdio: ['ignore', 'inherit', 'inherit', this.fd],
     });
     this.serve(Buffer.alloc(REQUEST_SIZE));
@@ -56,6 +57,12 @@ export class MuteServer {
     if (this.ended) return;
     this.ended = true;
     // Ends the read, too.
-    execFileSync('umount', ['-f', '-l', this.path]);
+    this.run(['umount', '-f', '-l', this.path]);
+  }
+
+  private run(command: readonly string[], options: ExecFileSyncOptions = {}): void {
+    const [program = '', ...args] =
+      this.pid === undefined ? command : ['nsenter', `--mount=/proc/${this.pid}/ns/mnt`, ...command];
+    execFileSync(program, args, options);
   }
 }

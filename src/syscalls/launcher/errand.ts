@@ -28,6 +28,8 @@ export interface Findings {
   readonly arena: Arena;
   /** What the call of an entry returned, -errno when it failed; undefined when it never came to it. */
   readonly result: (entry: number) => number | undefined;
+  /** The entry that ended the child before it was through, if one did. */
+  readonly failure: { readonly entry: number; readonly errno: number } | undefined;
 }
 
 class Errand implements Findings {
@@ -56,6 +58,12 @@ class Errand implements Findings {
     const { result, stamp } = this.program.read(this.first, entry);
     return stamp === 0 ? undefined : result;
   };
+
+  get failure(): Findings['failure'] {
+    const { failure: errno } = this.program;
+    const entry = this.program.failedIndex(this.first);
+    return errno === undefined || entry === undefined ? undefined : { entry, errno };
+  }
 
   kill(): void {
     sendSignal(this.pidfd, SIGKILL);

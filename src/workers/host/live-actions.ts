@@ -1,18 +1,32 @@
 /** Executors of changes in a running container's mount namespace. */
 import type { LiveAction } from '../../plan/actions/live.js';
+import { ERRNO } from '../../spec/errno.js';
 import { CaissonError } from '../../spec/errors.js';
-import { AT, flagsOf, MOUNT_ATTR, O, RESOLVE, S_IFDIR, S_IFMT, S_IFREG, UMOUNT } from '../../syscalls/abi/constants.js';
-import { close, isMountRoot, mkdirat, mknodat, openat, openat2, statFd } from '../../syscalls/fs.js';
-import { SyscallError, syscall } from '../../syscalls/libc.js';
-import { moveMount, setAttributes, umount } from '../../syscalls/mount.js';
+import {
+  AT,
+  flagsOf,
+  MOUNT_ATTR,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+  O,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  UMOUNT,
+} from '../../syscalls/abi/constants.js';
+import { PSEUDO } from '../../syscalls/abi/launch.js';
+import type { Arena } from '../../syscalls/arena.js';
+import { openat, statFd } from '../../syscalls/fs.js';
+import type { Entry } from '../../syscalls/launcher/program.js';
+import { NR, SyscallError } from '../../syscalls/libc.js';
+import { setAttributes } from '../../syscalls/mount.js';
 import { sendSignal } from '../../syscalls/process.js';
+import { holdUndumpable, releaseDumpable } from '../dumpable.js';
+import { openStrictly, runInside } from './errand-inside.js';
 import type { Executors } from './executors.js';
 import { replaceDatagram } from './live-datagram.js';
 import { replaceDead } from './live-revive.js';
-import { asOwner, inMountNamespace } from './mount-namespace.js';
-
-/** A symlink at the target is the payload's: it could lead to /run/host, or over a mask (HST-35). */
-const STRICT = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_SYMLINKS;
+import { inMountNamespace } from './mount-namespace.js';
 
 function refuse(target: string, error: unknown): never {
   if (error instanceof SyscallError && error.errno === 'ELOOP') {
@@ -35,89 +49,111 @@ function partsOf(target: string): string[] {
   return target.split('/').filter(part => part !== '' && part !== '.');
 }
 
-/** Opens `target`, making what is missing: directories, and at the end an empty file for a file. */
-function openTarget(root: number, target: string, isDirectory: boolean, owner: number): number {
+const JUMP_ERRNO = 1;
+
+/** Attaches `mount` at `target`, making what is missing: directories, and at the end an empty file for a file. */
+function attachAt(pidfd: number, mount: number, { target, owner }: Extract<LiveAction, { op: 'live.mount' }>): void {
+  const isDirectory = (statFd(mount).mode & S_IFMT) === S_IFDIR;
   const parts = partsOf(target);
-  let current = openat2(root, '.', O.O_PATH | O.O_DIRECTORY, STRICT);
-  for (const [index, part] of parts.entries()) {
-    const last = index === parts.length - 1;
-    const flags = O.O_PATH | (last && !isDirectory ? 0 : O.O_DIRECTORY);
-    try {
-      const make = (): void =>
-        last && !isDirectory ? mknodat(current, part, S_IFREG | 0o644, 0) : mkdirat(current, part, 0o755);
-      let next: number;
-      try {
-        next = openat2(current, part, flags, STRICT);
-      } catch (error) {
-        if (!(error instanceof SyscallError && error.errno === 'ENOENT')) throw error;
-        asOwner(owner, make);
-        next = openat2(current, part, flags, STRICT);
+  // A change of the file-system uid in the child, which shares our memory, makes us non-dumpable, too.
+  if (owner !== 0) holdUndumpable();
+  try {
+    runInside({ pidfd, used: [mount], what: target }, (arena, entries) => {
+      const empty = arena.cstring('');
+      for (const [index, part] of parts.entries()) {
+        const last = index === parts.length - 1;
+        const file = last && !isDirectory;
+        const name = arena.cstring(part);
+        // On an id-mapped mount nobody but the container's own ids can make any.
+        const become = [
+          { nr: NR.setfsgid, args: [owner] },
+          { nr: NR.setfsuid, args: [owner] },
+        ];
+        const make = file
+          ? { nr: NR.mknodat, args: [AT.AT_FDCWD, name, S_IFREG | 0o644, 0] }
+          : { nr: NR.mkdirat, args: [AT.AT_FDCWD, name, 0o755] };
+        const back = [
+          { nr: NR.setfsuid, args: [0] },
+          { nr: NR.setfsgid, args: [0] },
+        ];
+        const making = owner === 0 ? [make] : [...become, make, ...back];
+        const begin = entries.length;
+        const use = begin + 2 + making.length + 1;
+        const open = (): Entry => ({
+          ...openStrictly(arena, part, file ? 0 : O.O_DIRECTORY),
+          dest: { entry: use, argument: last ? 2 : 0 },
+        });
+        entries.push(
+          { ...open(), tolerated: { errnos: [ERRNO.ENOENT], next: begin + 2 } },
+          { nr: PSEUDO.immediate, args: [-JUMP_ERRNO], tolerated: { errnos: [JUMP_ERRNO], next: use } },
+          ...making,
+          open(),
+          last
+            ? { nr: NR.move_mount, args: [mount, empty, 0, empty, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH] }
+            : { nr: NR.fchdir, args: [0] },
+        );
       }
-      close(current);
-      current = next;
-    } catch (error) {
-      close(current);
-      refuse(target, error);
-    }
-  }
-  return current;
-}
-
-function detach(root: number, target: string): void {
-  const parts = partsOf(target);
-  const name = parts.pop() ?? '.';
-  let parent: number;
-  try {
-    parent = openat2(root, parts.join('/') || '.', O.O_PATH | O.O_DIRECTORY, STRICT);
-  } catch (error) {
-    refuse(target, error);
-  }
-  try {
-    const mounted = openat2(
-      parent,
-      name,
-      O.O_PATH | O.O_NOFOLLOW,
-      RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS,
-    );
-    const isMount = isMountRoot(mounted);
-    close(mounted);
-    if (!isMount) {
-      throw new CaissonError('MOUNT_TARGET_REFUSED', `nothing is mounted on ${target}`, { field: 'target' });
-    }
-    // By name in a directory that is held: umount2(2) knows no descriptors, and the container's /proc not this thread.
-    syscall('fchdir', parent);
-    umount(name, UMOUNT.MNT_DETACH | UMOUNT.UMOUNT_NOFOLLOW);
+    });
   } catch (error) {
     refuse(target, error);
   } finally {
-    close(parent);
+    if (owner !== 0) releaseDumpable();
   }
 }
 
-/** Puts `mount`, if there is one, in the place of what is mounted on `target`. */
-function replaceMount(root: number, target: string, mount: number | null): void {
+/** Goes to the directory of `target`; what is in it is named from there. Returns that name. */
+function enterParent(arena: Arena, entries: Entry[], target: string): string {
   const parts = partsOf(target);
   const name = parts.pop() ?? '.';
-  const opened: number[] = [];
-  const open = (dir: number, path: string): number => {
-    const fd = openat2(dir, path, O.O_PATH | O.O_DIRECTORY, STRICT);
-    opened.push(fd);
-    return fd;
-  };
+  entries.push(
+    {
+      ...openStrictly(arena, parts.join('/') || '.', O.O_DIRECTORY),
+      dest: { entry: entries.length + 1, argument: 0 },
+    },
+    { nr: NR.fchdir, args: [0] },
+  );
+  return name;
+}
+
+function detachEntry(arena: Arena, name: string): Entry {
+  return { nr: NR.umount2, args: [arena.cstring(name), UMOUNT.MNT_DETACH | UMOUNT.UMOUNT_NOFOLLOW] };
+}
+
+function detach(pidfd: number, target: string): void {
   try {
-    const parent = open(root, parts.join('/') || '.');
-    const place = open(parent, name);
-    if (!isMountRoot(place)) {
-      if (mount !== null) moveMount(mount, place);
-      return;
+    runInside({ pidfd, used: [], what: target }, (arena, entries) => {
+      const name = enterParent(arena, entries, target);
+      entries.push(detachEntry(arena, name));
+    });
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === 'EINVAL') {
+      throw new CaissonError('MOUNT_TARGET_REFUSED', `nothing is mounted on ${target}`, {
+        field: 'target',
+        cause: error,
+      });
     }
-    syscall('fchdir', parent);
-    umount(name, UMOUNT.MNT_DETACH | UMOUNT.UMOUNT_NOFOLLOW);
-    if (mount !== null) moveMount(mount, open(parent, name));
+    refuse(target, error);
+  }
+}
+
+/** Puts `mount`, if there is one, in the place of what is mounted on `target`, a directory. */
+function replaceMount(pidfd: number, target: string, mount: number | null): void {
+  try {
+    runInside({ pidfd, used: mount === null ? [] : [mount], what: target }, (arena, entries) => {
+      const name = enterParent(arena, entries, target);
+      entries.push(openStrictly(arena, name, O.O_DIRECTORY), {
+        ...detachEntry(arena, name),
+        tolerated: { errnos: [ERRNO.EINVAL], next: entries.length + 2 },
+      });
+      if (mount === null) return;
+      const empty = arena.cstring('');
+      entries.push(
+        { ...openStrictly(arena, name, O.O_DIRECTORY), dest: { entry: entries.length + 1, argument: 2 } },
+        { nr: NR.move_mount, args: [mount, empty, 0, empty, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH] },
+      );
+    });
   } catch (error) {
     refuse(target, error);
-  } finally {
-    for (const fd of opened) close(fd);
   }
 }
 
@@ -130,27 +166,14 @@ export const LIVE_ACTIONS: Executors<LiveAction> = {
     // Still there: so the number was its own when the file was opened.
     if (!sendSignal(context.get(action.pidfd), 0)) throw new SyscallError('pidfd_send_signal', 3, 'PID 1 has ended');
   },
-  'live.mount': (action, context) => {
-    const mount = context.get(action.mount);
-    const isDirectory = (statFd(mount).mode & S_IFMT) === S_IFDIR;
-    inMountNamespace(context.get(action.pidfd), root => {
-      const target = openTarget(root, action.target, isDirectory, action.owner);
-      try {
-        moveMount(mount, target);
-      } finally {
-        close(target);
-      }
-    });
-  },
-  'live.replace': (action, context) => {
-    const mount = action.mount === null ? null : context.get(action.mount);
-    inMountNamespace(context.get(action.pidfd), root => replaceMount(root, action.target, mount));
-  },
+  'live.mount': (action, context) => attachAt(context.get(action.pidfd), context.get(action.mount), action),
+  'live.replace': (action, context) =>
+    replaceMount(context.get(action.pidfd), action.target, action.mount === null ? null : context.get(action.mount)),
   'live.datagram': (action, context) =>
     context.set(
       action.save,
       inMountNamespace(context.get(action.pidfd), root => replaceDatagram(root, action)),
     ),
-  'live.umount': (action, context) => inMountNamespace(context.get(action.pidfd), root => detach(root, action.target)),
+  'live.umount': (action, context) => detach(context.get(action.pidfd), action.target),
   'live.revive': (action, context) => replaceDead(action, context),
 };

@@ -1,40 +1,25 @@
 /**
  * Mounts of a file server in a running container, when that server has died or a new one has come (ENV-49). All of it is
- * done by a child in the container's mount namespace: the payload may serve files itself there, on the way to any path,
- * and never answer, and only a child can be given up. It stays in the host's pid namespace, so nobody inside sees it.
+ * done by a child in the container's mount namespace (errand-inside.ts).
  */
 import type { LiveAction } from '../../plan/actions/live.js';
-import { CaissonError } from '../../spec/errors.js';
-import { AT, CLONE, MOVE_MOUNT_F_EMPTY_PATH, O, RESOLVE, UMOUNT } from '../../syscalls/abi/constants.js';
-import { PSEUDO } from '../../syscalls/abi/launch.js';
+import { AT, MOVE_MOUNT_F_EMPTY_PATH, O, UMOUNT } from '../../syscalls/abi/constants.js';
 import type { Arena } from '../../syscalls/arena.js';
 import { runErrandNow } from '../../syscalls/launcher/errand.js';
 import type { Entry } from '../../syscalls/launcher/program.js';
 import { NR, SyscallError } from '../../syscalls/libc.js';
 import type { StepContext } from '../context.js';
+import { END, enterContainer, late, openStrictly } from './errand-inside.js';
 
 type Replace = Extract<LiveAction, { op: 'live.revive' }>;
 
 const ANY_ERRNO = Array.from({ length: 127 }, (_, index) => index + 1);
-const CLOSE_RANGE_UNSHARE = 2;
 const STATX_SIZE = 256;
 /** Without a wish for any of it the server is not asked. */
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_ATTR_MOUNT_ROOT = 0x2000;
 const ENOTCONN = 107;
 const ECONNABORTED = 103;
-const END: Entry = { nr: PSEUDO.immediate, args: [0] };
-
-/** A symlink is the payload's, and leads where it likes. */
-const STRICT = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_SYMLINKS;
-
-/** The entries of a child that enters the container, with a copy of our descriptors up to `highest`. */
-function inside(pidfd: number, highest: number): Entry[] {
-  return [
-    { nr: NR.close_range, args: [highest + 1, 0xffffffff, CLOSE_RANGE_UNSHARE] },
-    { nr: NR.setns, args: [pidfd, CLONE.CLONE_NEWNS] },
-  ];
-}
 
 /** What is on a target: a mount whose server has died, nothing but what the kernel shows there, or something else. */
 type Found = 'dead' | 'bare' | 'other';
@@ -46,7 +31,7 @@ function look(pidfd: number, targets: readonly string[], timeoutMs: number): Fou
     const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_STATX_FORCE_SYNC;
     buffers = targets.map(() => arena.alloc(STATX_SIZE));
     return [
-      ...inside(pidfd, pidfd),
+      ...enterContainer(pidfd, pidfd),
       ...targets.map((target, index) => ({
         nr: NR.statx,
         args: [AT.AT_FDCWD, arena.cstring(target), flags, STATX_BASIC_STATS, buffers[index] ?? 0],
@@ -80,21 +65,21 @@ function change(pidfd: number, changes: readonly Change[], timeoutMs: number): n
   const attached: number[] = [];
   const write = (arena: Arena): Entry[] => {
     const highest = Math.max(pidfd, ...changes.map(({ mount }) => mount ?? 0));
-    const entries = inside(pidfd, highest);
+    const entries = enterContainer(pidfd, highest);
     for (const directory of directories) {
       const here = changes.filter(one => directoryOf(one) === directory);
-      const how = arena.alloc(24);
-      arena.setU64(how, O.O_PATH | O.O_DIRECTORY | O.O_CLOEXEC);
-      arena.setU64(how + 16, STRICT);
       const past =
         entries.length + 3 + here.reduce((sum, { detach, mount }) => sum + +detach + +(mount !== undefined), 0);
       const elsewhere = { errnos: ANY_ERRNO, next: past };
       const opened = { entry: entries.length + 2, argument: 0 };
-      const path = arena.cstring(directory === '' ? '/' : directory);
       entries.push(
         // What is resolved in a root begins at the working directory, also with a slash in front.
         { nr: NR.chdir, args: [arena.cstring('/')] },
-        { nr: NR.openat2, args: [AT.AT_FDCWD, path, how, 24], dest: opened, tolerated: elsewhere },
+        {
+          ...openStrictly(arena, directory === '' ? '/' : directory, O.O_DIRECTORY),
+          dest: opened,
+          tolerated: elsewhere,
+        },
         { nr: NR.fchdir, args: [0], tolerated: elsewhere },
       );
       for (const { target, detach, mount } of here) {
@@ -124,11 +109,8 @@ function change(pidfd: number, changes: readonly Change[], timeoutMs: number): n
 export function replaceDead(action: Replace, context: StepContext): void {
   const pidfd = context.get(action.pidfd);
   const targets = action.mounts.map(({ target }) => target);
-  const late = new CaissonError('TIMEOUT', `the container's paths did not answer within ${action.timeoutMs} ms`, {
-    hint: 'the payload may serve files of /proc itself, or LXCFS hangs',
-  });
   const found = look(pidfd, targets, action.timeoutMs);
-  if (found === undefined) throw late;
+  if (found === undefined) throw late(action.timeoutMs);
   const changes = action.mounts.flatMap(({ mount, target }, index): Change[] => {
     const state = found[index];
     const made = context.has(mount) ? context.get(mount) : undefined;
@@ -137,7 +119,7 @@ export function replaceDead(action: Replace, context: StepContext): void {
   });
   if (changes.length === 0) return;
   const attached = change(pidfd, changes, action.timeoutMs);
-  if (attached === undefined) throw late;
+  if (attached === undefined) throw late(action.timeoutMs);
   if (attached > 0) {
     const message = `LXCFS answers: ${attached} of its files and directories are mounted in the running container`;
     context.notices.push({ code: 'lxcfs-bound', outcome: 'done', message });
