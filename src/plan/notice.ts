@@ -17,6 +17,7 @@ export const NOTICE_CODES = [
   'machine-id-host',
   'not-kept',
   'oom-late',
+  'oom-unwatched',
   'resolv-conf',
   'rlimit-capped',
   'rootfs-not-empty',

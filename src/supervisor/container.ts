@@ -89,6 +89,7 @@ export class Container {
       {
         phase: (phase, start, end) => this.announcer.publish({ type: 'phase', phase, start, end }),
         notice: ({ code, message }) => this.announcer.publish({ type: 'notice', code, message }),
+        oom: (killed, total) => this.announcer.publish({ type: 'oom', killed, total }),
         exit: exit => this.lifecycle.exited(exit),
         isSpent: exit => this.keeping.restarter.isSpent(exit),
       },

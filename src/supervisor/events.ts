@@ -48,6 +48,8 @@ export type EventBody =
   | { readonly type: 'notify'; readonly fields: NotifyFields }
   /** A program inside has sent a message to /dev/log; `untold`: so many since the last that were not told. */
   | ({ readonly type: 'syslog'; readonly untold: number } & Omit<SyslogMessage, 'time'>)
+  /** The kernel has killed processes because the container's memory has run out: since the last event, and in this life. */
+  | { readonly type: 'oom'; readonly killed: number; readonly total: number }
   /** The container is up (LIF-36). */
   | { readonly type: 'ready'; readonly source: 'notify' | 'probe'; readonly action: 'instance-ready' }
   | { readonly type: 'created'; readonly action: 'instance-created' }

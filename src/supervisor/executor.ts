@@ -11,6 +11,7 @@ import type { LxcfsFacts } from '../plan/facts.js';
 import { endFile, keeperStore } from '../plan/keeping.js';
 import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
+import { compileOomWatch, OOM } from '../plan/oom.js';
 import { UUID } from '../plan/run-host.js';
 import { type HostAction, type Plan, type PlanNotice, START_PHASES } from '../plan/step.js';
 import { SYSLOG } from '../plan/syslog.js';
@@ -35,6 +36,7 @@ import { drain } from './idle-terminal.js';
 import { Launch } from './launch.js';
 import type { LxcfsInUse, LxcfsUser } from './lxcfs/lxcfs.js';
 import { performLive } from './mounts.js';
+import { OomWatch } from './oom.js';
 import { Pid1Watch } from './pid1.js';
 import { look } from './probe.js';
 import type { Readiness } from './readiness.js';
@@ -48,6 +50,8 @@ const OWN_FORCE_MS = 5_000;
 export interface ExecutorEvents {
   phase(phase: Phase, start: number, end: number): void;
   notice(notice: PlanNotice): void;
+  /** The kernel has killed processes for want of memory: so many since last told, and in this life. */
+  oom(killed: number, total: number): void;
   exit(exit: ExitStatus): void;
   /** See the port. */
   isSpent(exit: ExitStatus): boolean;
@@ -58,6 +62,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   private registers: Registers = {};
   private watching: Pid1Watch | undefined;
   private idle: Watch | undefined;
+  private oom: OomWatch | undefined;
   private killed = false;
   /** PID 1 is a child of a supervisor that is no more, and so reaped by the host's init. */
   private orphan = false;
@@ -138,12 +143,44 @@ export class Executor implements ContainerPort, LxcfsUser {
       recorded: () => this.recordedEnd(pid),
     };
     if (this.spec.lxcfs !== 'off') this.unfollow = this.host.lxcfs.follow(this, this.lxcfsDevice);
-    this.watching = new Pid1Watch(pid, pidfd, context, exit => this.events.exit(exit));
+    this.watching = new Pid1Watch(pid, pidfd, context, exit => {
+      // What died before PID 1 is told before its end is.
+      if (this.oom === undefined) this.events.exit(exit);
+      else void this.oom.look().finally(() => this.events.exit(exit));
+    });
+    void this.watchOom();
+  }
+
+  /** From when its memory is limited; what was killed before that under an earlier supervisor is not told again. */
+  private async watchOom(): Promise<void> {
+    const { registers } = this;
+    const wanted = this.oom === undefined ? compileOomWatch(this.spec, this.host.facts) : null;
+    if (wanted === null) return;
+    const count = (): Promise<number> => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts));
+    try {
+      const told = this.orphan ? await count() : 0;
+      const result = await this.perform(wanted.plan, {}, 'all-or-nothing');
+      if (result.error !== null) throw CaissonError.from(result.error);
+      const fd = result.registers[OOM];
+      if (fd === undefined) return;
+      // It may have ended meanwhile, or another call was faster.
+      if (this.registers !== registers || this.watching === undefined || this.oom !== undefined) close(fd);
+      else {
+        this.oom = new OomWatch(fd, wanted.version, told, count, (killed, total) => this.events.oom(killed, total));
+        await this.oom.look();
+      }
+    } catch (error) {
+      if (this.registers !== registers || this.watching === undefined) return;
+      const message = `processes that are killed for want of memory are not told of: ${asCaissonError(error).message}`;
+      this.events.notice({ code: 'oom-unwatched', message });
+    }
   }
 
   /** Changes something in the running container. @throws CaissonError INVALID_TRANSITION when it does not run. */
   async change(plan: Plan): Promise<void> {
     await performLive(this.host, plan, this.registers);
+    // It may be a limit that there was not.
+    void this.watchOom();
   }
 
   /** Files of LXCFS in the running container, in place of those of one that has ended (ENV-49). */
@@ -311,6 +348,8 @@ export class Executor implements ContainerPort, LxcfsUser {
   private release(): void {
     this.watching?.close();
     this.watching = undefined;
+    this.oom?.close();
+    this.oom = undefined;
     this.idle?.close();
     this.idle = undefined;
     this.unfollow?.();

@@ -17,6 +17,8 @@ export interface Watch {
 export interface WatchOptions {
   /** Keeps the process alive while watching, as a child process does. */
   readonly ref?: boolean;
+  /** Exceptional conditions in place of bytes to read: a file of the kernel's that is readable at all times (poll(2), POLLPRI). */
+  readonly priority?: boolean;
 }
 
 const BATCH = 128;
@@ -35,7 +37,7 @@ class EventLoopEpoll {
   }
 
   watch(fd: number, ready: () => void, options: WatchOptions): Watch {
-    this.set(EPOLL.CTL_ADD, fd, EPOLL.IN);
+    this.set(EPOLL.CTL_ADD, fd, options.priority === true ? EPOLL.PRI : EPOLL.IN);
     this.callbacks.set(fd, ready);
     if (options.ref === true) this.reference(1);
     let open = true;

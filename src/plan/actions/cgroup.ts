@@ -1,5 +1,7 @@
 /** Cgroups and the device policy on them. Done by a worker thread, in the host's namespaces. */
 
+import type { Register } from './register.js';
+
 export type CgroupAction =
   | { readonly op: 'cpuset.inherit'; readonly path: string }
   | { readonly op: 'cgroup.remove'; readonly path: string; readonly timeoutMs: number }
@@ -12,6 +14,8 @@ export type CgroupAction =
       readonly version: 1 | 2;
       readonly bytes: number;
     }
+  /** An eventfd that tells when a v1 group is out of memory. */
+  | { readonly op: 'oom.event'; readonly group: string; readonly save: Register }
   | {
       readonly op: 'cgroup.freeze';
       readonly path: string;

@@ -132,7 +132,7 @@ export function flagsOf(table: Readonly<Record<string, number>>, names: readonly
   return value;
 }
 
-export const EPOLL = { CTL_ADD: 1, CTL_DEL: 2, CTL_MOD: 3, IN: 1, OUT: 4 } as const;
+export const EPOLL = { CTL_ADD: 1, CTL_DEL: 2, CTL_MOD: 3, IN: 1, PRI: 2, OUT: 4 } as const;
 
 /** struct epoll_event is packed on x64 only (linux/eventpoll.h). */
 export const EPOLL_EVENT = arm64 ? ({ size: 16, data: 8 } as const) : ({ size: 12, data: 4 } as const);
