@@ -59,6 +59,18 @@ export function deviceSteps(spec: ContainerSpec, facts: HostFacts): { steps: Ste
         gid: owner,
       }),
     ),
+    // Where a program looks for a node by its number (ENV-30).
+    directory('char', owner),
+    ...nodes.map(({ path, major, minor }) =>
+      host(`link.char.${major}:${minor}`, `/dev/char/${major}:${minor} -> ../${path}`, {
+        op: 'tree.symlink',
+        dir: 'fd:dev',
+        path: `char/${major}:${minor}`,
+        target: `../${path}`,
+        uid: owner,
+        gid: owner,
+      }),
+    ),
     ...syslogSteps(spec),
     ...terminal.made,
     ...nesting.made,

@@ -102,6 +102,15 @@ describe.each(MODES)('%s', mode => {
     expect(poor.list()).toEqual([]);
   });
 
+  test('ENV-30: each node is found by its number, too', async () => {
+    const script = `
+      cd /dev/char; ls -1 | wc -l
+      for link in *; do [ "$(stat -L -c '%t:%T' $link)" = "$(printf '%x:%x' $(echo $link | tr : ' '))" ] || echo $link; done
+      stat -c '%N %u:%g' 1:3 10:200`;
+    const { lines } = await rig.run({ mode, script });
+    expect(lines).toEqual(['8', "'1:3' -> '../null' 0:0", "'10:200' -> '../net/tun' 0:0"]);
+  });
+
   test('ENV-25: a PID 1 that prints 10 MB with no reader finishes, and the last of it is kept', async () => {
     const size = 10 * 1024 * 1024;
     const script = `head -c ${size - 3} /dev/zero | tr '\\0' x; printf end`;

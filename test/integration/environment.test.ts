@@ -241,7 +241,7 @@ describe.each(MODES)('%s', mode => {
     expect(mountAt(mounts, '/dev/mqueue')).toMatchObject({ type: 'mqueue', root: '/' });
   });
 
-  test('ENV-31: /proc', () => {
+  test('ENV-31, HST-02: /proc', () => {
     expect(mountAt(mounts, '/proc')).toMatchObject({ type: 'proc', root: '/' });
     expect(mountAt(mounts, '/proc').options).toEqual(expect.arrayContaining(['rw', 'nosuid', 'nodev', 'noexec']));
     if (mode === 'unprivileged') return;
@@ -256,7 +256,7 @@ describe.each(MODES)('%s', mode => {
     );
   });
 
-  test('ENV-31, ENV-32: /sys is read-only, but for virtual links', () => {
+  test('ENV-31, ENV-32, HST-02: /sys is read-only, but for virtual links', () => {
     expect(mountAt(mounts, '/sys')).toMatchObject({ type: 'sysfs', root: '/' });
     expect(mountAt(mounts, '/sys').options).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec']));
     expect(mountAt(mounts, '/sys/devices/virtual/net').options).toEqual(
