@@ -260,9 +260,12 @@ export class Container {
     return this.lifecycle.unfreeze();
   }
 
-  /** Resolves with the end of the life under way; at once when there is none. */
-  wait(): Promise<EndOfLife> {
-    return this.lifecycle.wait();
+  /**
+   * Resolves with the end of the life under way; at once when there is none. The container does not notice `signal`.
+   * @throws CaissonError CANCELLED when `signal` aborts
+   */
+  wait({ signal }: { signal?: AbortSignal } = {}): Promise<EndOfLife> {
+    return this.lifecycle.wait(signal);
   }
 
   /** What is, as plain data. */

@@ -86,9 +86,22 @@ export class Lifecycle {
     await this.request('unfreeze', { type: 'UNFREEZE' });
   }
 
-  wait(): Promise<EndOfLife> {
+  wait(signal?: AbortSignal): Promise<EndOfLife> {
     if (hasEnded(this.context.at)) return Promise.resolve(this.endOfLife());
-    return new Promise(resolve => this.waiters.add(resolve));
+    const gaveUp = (): CaissonError => new CaissonError('CANCELLED', `nobody waits for ${this.name} any more`);
+    if (signal?.aborted === true) return Promise.reject(gaveUp());
+    return new Promise((resolve, reject) => {
+      const waiter = (end: EndOfLife): void => {
+        signal?.removeEventListener('abort', abort);
+        resolve(end);
+      };
+      const abort = (): void => {
+        this.waiters.delete(waiter);
+        reject(gaveUp());
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.waiters.add(waiter);
+    });
   }
 
   /** Begins in the state a container was found in. */
