@@ -10,6 +10,7 @@ import { hostsOf, inUrl, listenTcp, listenUnix, shut, type TcpOptions, whoOf } f
 import { Metrics } from './metrics.js';
 import { ROUTES } from './routes/index.js';
 import type { Service } from './service.js';
+import { takeSessions } from './sessions.js';
 import { Tokens } from './tokens.js';
 
 export interface DaemonOptions extends SupervisorOptions {
@@ -93,12 +94,12 @@ export class Daemon {
       return (incoming, outgoing) => void listen(incoming, outgoing);
     };
     const unix: Door = { via: 'unix', whoOf };
-    this.servers.push(
-      await listenUnix(
-        options.socket,
-        listener(() => unix),
-      ),
+    const local = await listenUnix(
+      options.socket,
+      listener(() => unix),
     );
+    takeSessions(local, service, () => unix);
+    this.servers.push(local);
     this.addresses.push(`unix:${options.socket}`);
     if (options.tcp === undefined) return;
     let tcp: Door = { via: 'tcp', hosts: new Set(), scheme: 'http', tokens };
@@ -107,6 +108,7 @@ export class Daemon {
       listener(() => tcp),
     );
     tcp = { via: 'tcp', hosts: hostsOf(address, options.tcp.hosts), scheme, tokens };
+    takeSessions(server, service, () => tcp);
     this.servers.push(server);
     this.addresses.push(`${scheme}://${inUrl(address.host)}:${address.port}`);
   }

@@ -18,6 +18,7 @@ import type { PendingRestart } from '../supervisor/restarter.js';
 import type { StatsOptions } from '../supervisor/stats.js';
 import type { TimelineEntry } from '../supervisor/timeline.js';
 import type { ContainerUpdate } from '../supervisor/update.js';
+import type { RemoteProcess } from './process.js';
 import type { Transport } from './transport.js';
 
 /** A container as it was when the daemon answered: what `toJSON()` of the embedded one gives. */
@@ -121,6 +122,18 @@ export class RemoteContainer {
     );
     const { stdout, stderr, exit } = output;
     return { stdout: Buffer.from(stdout, 'base64'), stderr: Buffer.from(stderr, 'base64'), exit };
+  }
+
+  /** Runs a program and resolves once it has been executed: with its streams, or a terminal. */
+  async open(argv: readonly string[], options: Omit<ExecOptions, 'signal'> = {}): Promise<RemoteProcess> {
+    const { openProcess } = await import('./process.js');
+    return await openProcess(this.transport.webSocket(`${this.path}/exec`), { argv, ...options });
+  }
+
+  /** The console as a terminal: what it shows, from an offset on, and what is typed; until `stdin` and `stdout` are destroyed. */
+  async attach(options: { readonly from?: number | 'now' } = {}): Promise<RemoteProcess> {
+    const { openProcess } = await import('./process.js');
+    return await openProcess(this.transport.webSocket(`${this.path}/console`), options);
   }
 
   /** What the console has shown, from a byte offset on; with `follow` also what comes, until `signal` aborts. */

@@ -13,6 +13,7 @@ export { CaissonError } from '../spec/errors.js';
 export type { ContainerInfo, RemoteExecOptions } from './container.js';
 export { RemoteContainer } from './container.js';
 export type { EventsOptions } from './events.js';
+export type { RemoteProcess } from './process.js';
 export type { ClientOptions } from './transport.js';
 
 export interface HostInfo {

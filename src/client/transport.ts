@@ -28,7 +28,8 @@ export class Transport {
   private readonly agent: Agent;
   private readonly where: string;
 
-  constructor({ socket = DEFAULT_SOCKET, url, token, ca }: ClientOptions) {
+  constructor(private readonly given: ClientOptions) {
+    const { socket = DEFAULT_SOCKET, url, token, ca } = given;
     const parsed = url === undefined ? undefined : new URL(url);
     const secure = parsed?.protocol === 'https:';
     // One connection is enough for most; it does not keep a program alive that has nothing else to do.
@@ -80,6 +81,16 @@ export class Transport {
     if (statusCode < 400) return response;
     const answer = (await all(response)).toString();
     throw errorOf(parsed(answer), statusCode);
+  }
+
+  /** Where a WebSocket goes, and with what. */
+  webSocket(path: string): { readonly url: string; readonly headers: Record<string, string>; readonly ca?: string } {
+    const { url, socket = DEFAULT_SOCKET, ca } = this.given;
+    return {
+      url: url === undefined ? `ws+unix:${socket}:${path}` : `${url.replace(/^http/, 'ws').replace(/\/$/, '')}${path}`,
+      headers: this.options.headers as Record<string, string>,
+      ...(ca === undefined ? {} : { ca }),
+    };
   }
 
   failed(error: Error, signal?: AbortSignal): CaissonError {

@@ -113,6 +113,7 @@ test.each([
   ['@hono/node-server', ['face']],
   ['@valibot/to-json-schema', ['face']],
   ['prom-client', ['face']],
+  ['ws', ['face']],
   ['xstate', ['machines', 'supervisor']],
   ['commander', ['face']],
 ])('%s is imported only in %j', (name, layers) => {

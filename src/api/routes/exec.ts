@@ -4,7 +4,7 @@ import { argument, object, text, whole } from '../../spec/schema/values.js';
 import type { ExecOptions } from '../../supervisor/exec-options.js';
 import { route } from '../route.js';
 
-const user = v.union(
+export const user = v.union(
   [whole(0), text, object({ uid: whole(0), gid: v.optional(whole(0)), groups: v.optional(v.array(whole(0))) })],
   'must be a uid, a name, or an object with uid, gid and groups',
 );
