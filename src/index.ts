@@ -29,6 +29,7 @@ export type {
 export type { ContainerEvents } from './supervisor/announcer.js';
 export type { ShutdownOutcome } from './supervisor/boot.js';
 export type { Console, ConsoleChunk, ConsoleReadOptions } from './supervisor/console.js';
+export type { LogsOptions } from './supervisor/console-log/reader.js';
 export { Container } from './supervisor/container.js';
 export type { CaissonEvent } from './supervisor/events.js';
 export type { ExecExit, ExecOutput, ExecProcess } from './supervisor/exec.js';

@@ -23,6 +23,11 @@ function milliseconds(text: string): number {
   return seconds * 1000;
 }
 
+function count(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('must be a whole number, 0 or more');
+  return Number(text);
+}
+
 function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('must be a path');
   return text;
@@ -157,6 +162,20 @@ program
   .action(async options => {
     const { daemonCommand } = await import('./daemon.js');
     await daemonCommand(options);
+  });
+
+program
+  .command('logs')
+  .description('print what the console of a container has printed')
+  .showHelpAfterError('  hint: see caisson logs --help')
+  .argument('<name>', 'name of the container')
+  .option('-f, --follow', 'go on with what is printed from now on')
+  .addOption(new Option('--tail <lines>', 'only the last lines').argParser(count).conflicts('since'))
+  .option('--since <offset>', 'begin at this byte of all that was ever printed', count)
+  .option('--state <dir>', 'state directory', path, DEFAULT_STATE)
+  .action(async (name: string, options) => {
+    const { logsCommand } = await import('./logs.js');
+    await logsCommand(name, options);
   });
 
 // What nobody foresaw: the container runs on, as after any death of its supervisor, and the terminal is given back.

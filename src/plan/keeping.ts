@@ -4,7 +4,7 @@
  */
 import type { ContainerSpec } from '../spec/container.js';
 import { keptDescriptors } from './kept.js';
-import type { HostStep } from './step.js';
+import type { HostStep, Tolerance } from './step.js';
 
 /** Socket to the keeper, as a plain number: the supervisor's own, not one container's. Empty where there is none. */
 export const KEEPER = 'keeper';
@@ -16,6 +16,11 @@ export function endFile(runDir: string): string {
 }
 
 const DROP = { op: 'keeper.drop', keeper: KEEPER, slot: SLOT } as const;
+
+const DEAD: readonly Tolerance[] = [
+  { errno: 'EPIPE', why: 'the keeper has died; the next one is handed everything' },
+  { errno: 'ECONNRESET', why: 'the keeper has died; the next one is handed everything' },
+];
 
 /** @param orphan PID 1 is no child of this supervisor, but of one that has died. */
 export function keeperStore(spec: ContainerSpec, runDir: string, orphan = false): HostStep[] {
@@ -46,10 +51,22 @@ export function keeperStore(spec: ContainerSpec, runDir: string, orphan = false)
       },
       undo: DROP,
       needs: KEEPER,
-      tolerate: [
-        { errno: 'EPIPE', why: 'the keeper has died; the next one is handed everything' },
-        { errno: 'ECONNRESET', why: 'the keeper has died; the next one is handed everything' },
-      ],
+      tolerate: DEAD,
+    },
+  ];
+}
+
+/** What was opened since then. */
+export function keeperAdd(spec: ContainerSpec): HostStep[] {
+  return [
+    {
+      id: 'running.keep.more',
+      phase: 'running',
+      executor: 'host',
+      label: 'have the keeper hold what the console is recorded with',
+      action: { op: 'keeper.add', keeper: KEEPER, slot: SLOT, registers: keptDescriptors(spec) },
+      needs: KEEPER,
+      tolerate: DEAD,
     },
   ];
 }

@@ -9,12 +9,25 @@ import { idleTerminal, ttyNumbers, ttyRegisters } from './terminal.js';
 /** A child copies our descriptor table up to its gate, so the gate should have a low number (launcher/program.ts). */
 export const KEPT_FROM = 512;
 
+/**
+ * What the console's bytes go through to its log, from the first byte on (supervisor/console-log): at fixed places, since the
+ * keeper moves them on while nobody supervises.
+ */
+export const LOG_PIPE: { readonly read: Register; readonly write: Register } = {
+  read: 'fd:console.pipe',
+  write: 'fd:console.pipe.write',
+};
+export const LOG_FILE: Register = 'fd:console.log';
+
 /** Both ends of the console: the slave so that the master never sees a hang-up while init has it closed (HST-06). */
 export function keptDescriptors(spec: ContainerSpec): Register[] {
   return [
     'fd:pidfd',
     'fd:console',
     'fd:console.slave',
+    LOG_PIPE.read,
+    LOG_PIPE.write,
+    LOG_FILE,
     KERNEL_LOG,
     NOTIFY,
     SYSLOG,

@@ -73,10 +73,18 @@ export interface ContainerSpec {
   readonly ttys: number;
   readonly console: {
     readonly ring: number;
+    readonly log: ConsoleLogSpec | false;
     readonly controlling: boolean | 'auto';
     readonly rows: number;
     readonly cols: number;
   };
+}
+
+export interface ConsoleLogSpec {
+  /** Bytes of one file. */
+  readonly maxBytes: number;
+  /** How many there are at most, with the one being written. */
+  readonly files: number;
 }
 
 /** Past the last id: 2^32 - 1 itself stands for no id. */
@@ -95,6 +103,7 @@ export function isIdMap(value: Partial<IdMap> | undefined): value is IdMap {
 }
 
 export const DEFAULT_DEV_SIZE = 500_000;
+export const DEFAULT_CONSOLE_LOG: ConsoleLogSpec = { maxBytes: 1024 * 1024, files: 4 };
 export const DEFAULT_CONSOLE_RING = 128 * 1024;
 
 /** boot.autorestart is a policy under the name that Incus gives it: at once, and not undoing what was stopped. */
@@ -204,6 +213,7 @@ export function resolveSpec(input: unknown, allocate: () => IdMap): ContainerSpe
     ttys: spec.ttys ?? 0,
     console: {
       ring: spec.console?.ring ?? DEFAULT_CONSOLE_RING,
+      log: spec.console?.log === false ? false : { ...DEFAULT_CONSOLE_LOG, ...spec.console?.log },
       controlling: spec.console?.controlling ?? 'auto',
       rows: spec.console?.rows ?? 24,
       cols: spec.console?.cols ?? 80,

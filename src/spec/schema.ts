@@ -8,6 +8,7 @@ import { CaissonError } from './errors.js';
 import { INIT_NAMES } from './inits.js';
 import { isContainerName, NAME_RULE } from './names.js';
 import { boot } from './schema/boot.js';
+import { consoleLog } from './schema/console-log.js';
 import { credentials } from './schema/credentials.js';
 import { resolvConf, timezone } from './schema/host-files.js';
 import { environment, idMap, rlimits, signal, sysctls } from './schema/init.js';
@@ -115,6 +116,8 @@ export const containerSpecSchema = object({
     object({
       /** Bytes of console output kept for later readers (ENV-25). */
       ring: v.optional(whole(0, 64 * 1024 * 1024)),
+      /** What is kept of it on disk. */
+      log: v.optional(consoleLog),
       /**
        * PID 1 has the console as its controlling terminal (ENV-54). `auto`: unless it is an init that lets a login have
        * it instead; a terminal controls one session only, and ^C would go to PID 1, where it means reboot.

@@ -7,6 +7,8 @@ import { CaissonError } from '../spec/errors.js';
 import { readNow, writeNow } from '../syscalls/io.js';
 import { setWindowSize } from '../syscalls/pty.js';
 import { type Watch, watch } from '../syscalls/watch.js';
+import type { Registers } from '../workers/context.js';
+import type { Recorder } from './console-log/recorder.js';
 import { Ring } from './ring.js';
 
 export interface ConsoleReadOptions {
@@ -35,7 +37,14 @@ export class Console {
   private master: number | undefined;
   private watching: Watch | undefined;
 
-  constructor(capacity: number) {
+  /** Bytes are on their way to the log; no more than this is under way at once. */
+  private moving: Promise<void> | undefined;
+
+  /** @param recorder keeps what is printed on disk. */
+  constructor(
+    capacity: number,
+    private readonly recorder: Recorder | null = null,
+  ) {
     this.ring = new Ring(capacity);
   }
 
@@ -49,9 +58,9 @@ export class Console {
     return this.ring.read(0).data;
   }
 
-  /** What is kept from `offset` on, now. */
-  since(offset: number): ConsoleChunk {
-    const { data, next, lost } = this.ring.read(offset);
+  /** What is kept from `offset` on, now; at most `limit` bytes. */
+  since(offset: number, limit?: number): ConsoleChunk {
+    const { data, next, lost } = this.ring.read(offset, limit);
     return { offset: next - data.length, data, lost };
   }
 
@@ -60,21 +69,43 @@ export class Console {
     return this.ring.end;
   }
 
-  /** Called by the container: `master` is the non-blocking master side. */
-  connect(master: number): void {
-    this.master = master;
-    this.watching = watch(master, () => this.pump());
+  /** Called by the container: what earlier supervisors have recorded ends at `end`, with these bytes. */
+  recall(end: number, data: Uint8Array): void {
+    this.ring.skipTo(end - data.length);
+    this.ring.write(data);
   }
 
-  /** Takes what is still in the pty and lets go of it; the caller closes the descriptor. */
-  disconnect(): void {
-    if (this.master === undefined) return;
-    this.drain();
+  /** What the keeper is to hold of the way to the log. */
+  get kept(): Registers {
+    return this.recorder?.registers ?? {};
+  }
+
+  /**
+   * Called by the container: `master` is the non-blocking master side.
+   * @param kept what a former supervisor recorded with; it is taken over.
+   */
+  connect(master: number, kept: Registers = {}): void {
+    this.master = master;
+    this.recorder?.resume(kept);
+    this.watching = watch(master, () => this.pump());
+    if (this.recorder !== null && Object.keys(kept).length > 0) this.record(this.recorder);
+  }
+
+  /**
+   * Lets go of the pty; the caller closes the descriptor.
+   * @param ended nobody can write there any more: takes what is still in it. Else that is for the next supervisor.
+   */
+  async disconnect(ended: boolean): Promise<void> {
+    const { master, recorder } = this;
+    if (master === undefined) return;
     this.watching?.close();
     this.watching = undefined;
     this.master = undefined;
     for (const { done } of this.pending.splice(0))
       done(new CaissonError('CLOSED', 'the container ended before it read this input'));
+    await this.moving;
+    if (ended) await this.drain(master);
+    recorder?.close();
     this.notify();
   }
 
@@ -157,24 +188,53 @@ export class Console {
 
   private pump(): void {
     if (this.master === undefined) return;
-    const data = readNow(this.master);
-    if (data) {
-      this.ring.write(data);
-      this.notify();
+    if (this.recorder !== null) this.record(this.recorder);
+    else {
+      const data = readNow(this.master);
+      if (data) this.add(data);
     }
     if (this.pending.length > 0) this.flush();
   }
 
-  private drain(): void {
+  /** Moves what there is to the log, and looks again when that is done. */
+  private record(recorder: Recorder): void {
+    const { watching } = this;
+    if (this.moving !== undefined) return;
+    watching?.readable(false);
+    this.moving = this.move(recorder).finally(() => {
+      this.moving = undefined;
+      watching?.readable(true);
+    });
+  }
+
+  private async move(recorder: Recorder): Promise<void> {
+    while (this.master !== undefined) {
+      const data = await recorder.take(this.master, this.ring.end);
+      if (data.length === 0) return;
+      this.add(data);
+    }
+  }
+
+  private async drain(master: number): Promise<void> {
     for (;;) {
-      const data = this.master === undefined ? undefined : readNow(this.master);
-      if (!data) return;
+      const data = this.recorder === null ? readNow(master) : await this.recorder.take(master, this.ring.end);
+      if (!data || data.length === 0) return;
       this.ring.write(data);
     }
   }
 
+  private add(data: Buffer): void {
+    this.ring.write(data);
+    this.notify();
+  }
+
   private notify(): void {
     for (const listener of [...this.listeners]) listener();
+  }
+
+  /** Resolves when more than `offset` bytes have been printed, or the signal aborts. */
+  async beyond(offset: number, signal: AbortSignal | undefined): Promise<void> {
+    while (this.ring.end <= offset && signal?.aborted !== true) await this.more(signal);
   }
 
   private more(signal: AbortSignal | undefined): Promise<void> {

@@ -12,7 +12,10 @@ import { CaissonError } from '../spec/errors.js';
 import type { NotifyState } from '../spec/notify.js';
 import type { ContainerStats } from '../spec/stats/types.js';
 import { Announcer, type ContainerEvents } from './announcer.js';
-import { Console } from './console.js';
+import { Console, type ConsoleChunk } from './console.js';
+import { type LogsOptions, readLogs } from './console-log/reader.js';
+import { Recorder } from './console-log/recorder.js';
+import { lastBytes, Segments } from './console-log/segments.js';
 import { Custody } from './custody.js';
 import type { EventLog } from './events.js';
 import type { ExecProcess } from './exec.js';
@@ -63,6 +66,7 @@ export class Container {
   /** When the last start of this supervisor began, ms since the epoch. */
   private started: number | undefined;
   private readonly keeping: Keeping;
+  private readonly logFiles: Segments;
 
   constructor(parts: ContainerParts) {
     this.parts = parts;
@@ -72,7 +76,16 @@ export class Container {
       record: () => this.record(),
       failed: ({ message }) => this.announcer.publish({ type: 'notice', code: 'record-not-written', message }),
     });
-    this.console = new Console(parts.spec.console.ring);
+    this.logFiles = new Segments(parts.assigned.dir);
+    const { log } = parts.spec.console;
+    const recorder =
+      log === false
+        ? null
+        : new Recorder(this.logFiles, log, {
+            hold: registers => this.executor.hold(registers),
+            notice: message => this.announcer.publish({ type: 'notice', code: 'console-log', message }),
+          });
+    this.console = new Console(parts.spec.console.ring, recorder);
     this.ttys = Array.from({ length: parts.spec.ttys }, () => new Console(parts.spec.console.ring));
     this.readiness = new Readiness(body => this.announcer.publish(body));
     this.log = new Syslog(({ time: _time, ...message }, untold) =>
@@ -111,13 +124,22 @@ export class Container {
       change: plan => this.executor.change(plan),
     });
     this.lifecycle = new Lifecycle(this.name, this.executor, move => this.moved(move));
-    this.custody = new Custody(parts, this.lifecycle, this.executor, this.readiness, this.keeping, this.announcer, {
-      keeper: this.life,
-      remember: record => {
-        this.earlier = record;
-        this.life.resume(record.notices);
+    this.custody = new Custody(
+      parts,
+      this.lifecycle,
+      this.executor,
+      this.readiness,
+      this.keeping,
+      this.announcer,
+      () => this.recallConsole(),
+      {
+        keeper: this.life,
+        remember: record => {
+          this.earlier = record;
+          this.life.resume(record.notices);
+        },
       },
-    });
+    );
   }
 
   /** As it is now, with every default filled in. */
@@ -266,6 +288,22 @@ export class Container {
    */
   wait({ signal }: { signal?: AbortSignal } = {}): Promise<EndOfLife> {
     return this.lifecycle.wait(signal);
+  }
+
+  /**
+   * What its console has printed, as far as it is kept on disk: over restarts and supervisors, by the same offsets as
+   * `console`. Ends with the newest byte, unless `follow` is set.
+   * @throws CaissonError SPEC_INVALID
+   */
+  logs(options: LogsOptions = {}): AsyncGenerator<ConsoleChunk, void, void> {
+    return readLogs(this.logFiles, options, this.console);
+  }
+
+  private async recallConsole(): Promise<void> {
+    const { log, ring } = this.spec.console;
+    if (log === false) return;
+    const { end, data } = await lastBytes(this.logFiles, ring);
+    this.console.recall(end, data);
   }
 
   /** What is, as plain data. */

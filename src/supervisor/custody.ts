@@ -20,6 +20,8 @@ export class Custody {
     private readonly readiness: Readiness,
     readonly keeping: Keeping,
     private readonly announcer: Announcer,
+    /** Where the console's offsets go on, and with what in memory. */
+    readonly recallConsole: () => Promise<void>,
     private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
   ) {}
 

@@ -39,6 +39,7 @@ export type EventBody =
         | 'record-not-written'
         | 'cleanup-failed'
         | 'autostart-failed'
+        | 'console-log'
         | 'archive-left-out'
         | 'journal-failed'
         | 'event-too-large';

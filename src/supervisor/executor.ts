@@ -8,7 +8,8 @@ import type { ProbeResult } from '../machines/probing.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
-import { endFile, keeperStore } from '../plan/keeping.js';
+import { endFile, keeperAdd, keeperStore } from '../plan/keeping.js';
+import { LOG_FILE, LOG_PIPE } from '../plan/kept.js';
 import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
 import { compileOomWatch, OOM } from '../plan/oom.js';
@@ -239,7 +240,16 @@ export class Executor implements ContainerPort, LxcfsUser {
     const { pid } = this.registers;
     if (pid === undefined) return;
     const steps = keeperStore(this.spec, this.assigned.runDir, this.orphan);
-    const result = await this.perform({ steps }, this.registers, 'best-effort');
+    await this.tellKeeper(steps, { ...this.registers, ...this.console.kept });
+  }
+
+  /** Has the keeper hold what the console is recorded with. */
+  async hold(registers: Registers): Promise<void> {
+    if (this.host.keeper !== null) await this.tellKeeper(keeperAdd(this.spec), registers);
+  }
+
+  private async tellKeeper(steps: Plan['steps'], registers: Registers): Promise<void> {
+    const result = await this.perform({ steps }, registers, 'best-effort');
     for (const { message } of result.cleanupErrors) this.events.notice({ code: 'not-kept', message });
   }
 
@@ -296,7 +306,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   async teardown(_exit?: ExitStatus, target: TeardownTarget = 'stop'): Promise<void> {
     this.unclean = true;
     this.host.uuids.delete(this.spec.name);
-    this.release();
+    await this.release(true);
     const plan = compileTeardown(this.spec, this.host.facts, this.assigned, target === 'reboot');
     const { registers } = this;
     this.registers = {};
@@ -325,7 +335,7 @@ export class Executor implements ContainerPort, LxcfsUser {
 
   /** Closes every descriptor of a container that is to live on without this supervisor. */
   async letGo(): Promise<void> {
-    this.release();
+    await this.release(false);
     const { registers } = this;
     this.registers = {};
     const action: HostAction = { op: 'close', registers: Object.keys(registers).filter(name => name !== 'pid') };
@@ -345,7 +355,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   }
 
   /** Stops watching without touching the container; the descriptors stay open until `letGo`. */
-  private release(): void {
+  private async release(ended: boolean): Promise<void> {
     this.watching?.close();
     this.watching = undefined;
     this.oom?.close();
@@ -354,9 +364,9 @@ export class Executor implements ContainerPort, LxcfsUser {
     this.idle = undefined;
     this.unfollow?.();
     this.unfollow = undefined;
-    for (const tty of [this.console, ...this.ttys]) tty.disconnect();
     this.readiness.close();
     this.syslog.close();
+    await Promise.all([this.console, ...this.ttys].map(tty => tty.disconnect(ended)));
   }
 
   /** A new life needs the names of the last one. */
@@ -389,7 +399,16 @@ export class Executor implements ContainerPort, LxcfsUser {
 
   private connect(): void {
     const { 'fd:console': master, [IDLE]: idle } = this.registers;
-    if (master !== undefined) this.console.connect(master);
+    const kept: Registers = {};
+    for (const register of [LOG_PIPE.read, LOG_PIPE.write, LOG_FILE]) {
+      const fd = this.registers[register];
+      if (fd === undefined) continue;
+      kept[register] = fd;
+      // The console's own from here on.
+      delete this.registers[register];
+    }
+    if (master !== undefined) this.console.connect(master, kept);
+    else for (const fd of Object.values(kept)) close(fd);
     if (idle !== undefined) this.idle = drain(idle);
     for (const [index, tty] of this.ttys.entries()) {
       const end = this.registers[ttyRegisters(index + 1).master];

@@ -8,12 +8,20 @@ export class Ring {
   private buffer: Buffer = Buffer.alloc(0);
   /** Absolute offset one past the newest byte. */
   end = 0;
+  /** Nothing before this offset was ever here. */
+  private floor = 0;
 
   constructor(readonly capacity: number) {}
 
   /** Absolute offset of the oldest byte that is still kept. */
   get start(): number {
-    return Math.max(0, this.end - this.buffer.length);
+    return Math.max(this.floor, this.end - this.buffer.length);
+  }
+
+  /** The next byte written is the one at `offset`: nothing before it is kept. To be called before the first write. */
+  skipTo(offset: number): void {
+    this.end = offset;
+    this.floor = offset;
   }
 
   write(data: Uint8Array): void {
@@ -47,9 +55,10 @@ export class Ring {
   /** Makes room for `more` bytes by doubling; the bytes move to where their offset puts them in the new size. */
   private grow(more: number): void {
     const size = this.buffer.length;
-    if (size === this.capacity || this.end + more <= size) return;
+    const needed = this.end - this.floor + more;
+    if (size === this.capacity || needed <= size) return;
     let wanted = Math.max(size, Math.min(FIRST_SIZE, this.capacity));
-    while (wanted < this.capacity && wanted < this.end + more) wanted *= 2;
+    while (wanted < this.capacity && wanted < needed) wanted *= 2;
     wanted = Math.min(wanted, this.capacity);
     if (wanted === size) return;
     const kept = this.read(this.start).data;

@@ -457,6 +457,7 @@ export class Supervisor implements AsyncDisposable {
   /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
   private async recover(container: Container): Promise<void> {
     await this.recall(container);
+    await container.custody.recallConsole();
     await this.makeRoomFor(container.spec);
     const record = await readFile(join(container.runDir, 'pid'), 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;

@@ -30,3 +30,17 @@ export function writeNow(fd: number, data: Uint8Array): number {
   if (written < 0) throw new SyscallError('write', -written, `fd ${fd}`);
   return written;
 }
+
+/** Bytes of a file that were just written, and so are in memory; fewer at its end. */
+export function readBack(fd: number, offset: number, length: number): Buffer {
+  memory ??= Arena.map(SIZE);
+  const parts: Buffer[] = [];
+  for (let done = 0; done < length; ) {
+    const got = trySyscall('pread64', fd, memory.address, Math.min(SIZE, length - done), offset + done);
+    if (got < 0) throw new SyscallError('pread', -got, `fd ${fd}`);
+    if (got === 0) break;
+    parts.push(Buffer.from(memory.bytes.subarray(0, got)));
+    done += got;
+  }
+  return parts.length === 1 ? (parts[0] ?? Buffer.alloc(0)) : Buffer.concat(parts);
+}

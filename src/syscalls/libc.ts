@@ -23,9 +23,10 @@ export const NR: Readonly<Record<SyscallName, number>> = SYSCALLS[ARCH];
 
 const libc = koffi.load('libc.so.6');
 // syscall(2) is variadic, but for integer arguments both ABIs pass variadic and named ones alike.
-const raw = libc.func('int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t)') as (
-  ...words: Word[]
-) => number;
+const raw = libc.func('int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t)') as {
+  (...words: Word[]): number;
+  async(...words: [...Word[], (error: unknown, result: number) => void]): void;
+};
 
 /** A system call that the kernel refused. `errno` is symbolic, `number` is the kernel's. */
 export class SyscallError extends Error {
@@ -68,4 +69,15 @@ export function syscall(
   const result = raw(NR[name], a, b, c, d, e, f);
   if (result === -1) throw new SyscallError(name, koffi.errno());
   return result;
+}
+
+/** The same on a thread of libuv's, for a call that may wait for a disk; the result, or -errno. */
+export function laterSyscall(name: SyscallName, a: Word, b: Word, c: Word, d: Word, e: Word, f: Word): Promise<number> {
+  return new Promise((resolve, reject) => {
+    raw.async(NR[name], a, b, c, d, e, f, (error, result) => {
+      if (error) reject(error as Error);
+      // koffi hands over the errno of that thread.
+      else resolve(result === -1 ? -koffi.errno() : result);
+    });
+  });
 }

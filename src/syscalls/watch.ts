@@ -10,6 +10,8 @@ import { SyscallError, syscall, trySyscall } from './libc.js';
 export interface Watch {
   /** Asks to be called also when the descriptor is writable, or no more. */
   writable(wanted: boolean): void;
+  /** Asks not to be called when the descriptor is readable, or to be called again; a hang-up is always told. */
+  readable(wanted: boolean): void;
   /** Stops watching; to be called before the descriptor is closed. */
   close(): void;
 }
@@ -41,10 +43,16 @@ class EventLoopEpoll {
     this.callbacks.set(fd, ready);
     if (options.ref === true) this.reference(1);
     let open = true;
+    let wanted: number = EPOLL.IN;
+    const want = (event: number, is: boolean): void => {
+      const events = is ? wanted | event : wanted & ~event;
+      if (!open || events === wanted) return;
+      wanted = events;
+      this.set(EPOLL.CTL_MOD, fd, events);
+    };
     return {
-      writable: wanted => {
-        if (open) this.set(EPOLL.CTL_MOD, fd, wanted ? EPOLL.IN | EPOLL.OUT : EPOLL.IN);
-      },
+      writable: is => want(EPOLL.OUT, is),
+      readable: is => want(EPOLL.IN, is),
       close: () => {
         if (!open) return;
         open = false;

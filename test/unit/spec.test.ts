@@ -78,7 +78,7 @@ describe('defaults', () => {
       ephemeral: false,
       health: null,
       ttys: 0,
-      console: { ring: 131_072, controlling: 'auto', rows: 24, cols: 80 },
+      console: { ring: 131_072, log: { maxBytes: 1_048_576, files: 4 }, controlling: 'auto', rows: 24, cols: 80 },
     });
     expect([DEFAULT_DEV_SIZE, DEFAULT_CONSOLE_RING]).toEqual([500_000, 128 * 1024]);
   });
@@ -452,6 +452,8 @@ describe('numbers', () => {
     ['idmap.first', 0, (first: number) => ({ ...MINIMAL, idmap: { first, count: 1 } })],
     ['idmap.count', 0, (count: number) => ({ ...MINIMAL, idmap: { first: 1, count } })],
     ['oomScoreAdj', -1001, (oomScoreAdj: number) => ({ ...MINIMAL, oomScoreAdj })],
+    ['console.log.maxBytes', 65_535, (maxBytes: number) => ({ ...MINIMAL, console: { log: { maxBytes } } })],
+    ['console.log.files', 0, (files: number) => ({ ...MINIMAL, console: { log: { files } } })],
     ['console.ring', -1, (ring: number) => ({ ...MINIMAL, console: { ring } })],
     ['console.rows', 0, (rows: number) => ({ ...MINIMAL, console: { rows } })],
     ['console.cols', 0, (cols: number) => ({ ...MINIMAL, console: { cols } })],

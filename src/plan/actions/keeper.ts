@@ -16,4 +16,11 @@ export type KeeperAction =
       /** PID 1 is no child of this supervisor: the keeper writes down its end whenever it comes. */
       readonly orphan: boolean;
     }
+  | {
+      /** More of a container whose PID 1 is held. */
+      readonly op: 'keeper.add';
+      readonly keeper: Register;
+      readonly slot: Register;
+      readonly registers: readonly Register[];
+    }
   | { readonly op: 'keeper.drop'; readonly keeper: Register; readonly slot: Register };

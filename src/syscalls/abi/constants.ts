@@ -111,6 +111,7 @@ export const IOCTL = {
   TIOCGWINSZ: 0x5413,
   TIOCSPTLCK: 0x40045431,
   TIOCGPTPEER: 0x5441,
+  FIONREAD: 0x541b,
   SIOCSIFFLAGS: 0x8914,
   /** _IOWR(0xFF, 11, struct pidfd_info) with the 64-byte structure of Linux 6.13. */
   PIDFD_GET_INFO: 0xc040ff0b,

@@ -1,10 +1,12 @@
 /** Executors of what is handed to the keeper. */
 import type { KeeperAction } from '../../plan/actions/keeper.js';
+import type { Register } from '../../plan/step.js';
 import { AT, O } from '../../syscalls/abi/constants.js';
 import { close, openat } from '../../syscalls/fs.js';
 import { dropSlot, END_PLACE, PIDFD_PLACE, STAT_PLACE, storeSlot } from '../../syscalls/keeper/keeper.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { sendSignal } from '../../syscalls/process.js';
+import type { StepContext } from '../context.js';
 import type { Executors } from './executors.js';
 
 /** /proc/<pid>/stat of the process behind `pidfd`; undefined when that has been reaped, and the number perhaps reused. */
@@ -22,14 +24,20 @@ function statOf(pid: number, pidfd: number | undefined): number | undefined {
   return undefined;
 }
 
+/** What there is of `registers`, each at its place. */
+function placesOf(registers: readonly Register[], context: StepContext): Map<number, number> {
+  const held = new Map<number, number>();
+  registers.forEach((register, place) => {
+    if (place < STAT_PLACE && context.has(register)) held.set(place, context.get(register));
+  });
+  return held;
+}
+
 export const KEEPER_ACTIONS: Executors<KeeperAction> = {
   // Not emptied: the end of one that is adopted may stand in it.
   'end.make': action => close(openat(AT.AT_FDCWD, action.path, O.O_WRONLY | O.O_CREAT, 0o600)),
   'keeper.store': (action, context) => {
-    const held = new Map<number, number>();
-    action.registers.forEach((register, place) => {
-      if (place < STAT_PLACE && context.has(register)) held.set(place, context.get(register));
-    });
+    const held = placesOf(action.registers, context);
     const opened: number[] = [];
     const keep = (place: number, fd: number): void => {
       opened.push(fd);
@@ -44,5 +52,7 @@ export const KEEPER_ACTIONS: Executors<KeeperAction> = {
       for (const fd of opened) close(fd);
     }
   },
+  'keeper.add': (action, context) =>
+    storeSlot(context.get(action.keeper), context.get(action.slot), placesOf(action.registers, context)),
   'keeper.drop': (action, context) => dropSlot(context.get(action.keeper), context.get(action.slot)),
 };
