@@ -3,7 +3,7 @@
  * PID 1's console is not hung up, and how it ends is not forgotten, while nobody supervises (LIF-12).
  */
 import type { ContainerSpec } from '../spec/container.js';
-import { keptDescriptors } from './kept.js';
+import { keptDescriptors, LOG_PLACE, LOG_REGISTERS } from './kept.js';
 import type { HostStep, Tolerance } from './step.js';
 
 /** Socket to the keeper, as a plain number: the supervisor's own, not one container's. Empty where there is none. */
@@ -57,14 +57,14 @@ export function keeperStore(spec: ContainerSpec, runDir: string, orphan = false)
 }
 
 /** What was opened since then. */
-export function keeperAdd(spec: ContainerSpec): HostStep[] {
+export function keeperAdd(): HostStep[] {
   return [
     {
       id: 'running.keep.more',
       phase: 'running',
       executor: 'host',
       label: 'have the keeper hold what the console is recorded with',
-      action: { op: 'keeper.add', keeper: KEEPER, slot: SLOT, registers: keptDescriptors(spec) },
+      action: { op: 'keeper.add', keeper: KEEPER, slot: SLOT, registers: LOG_REGISTERS, first: LOG_PLACE },
       needs: KEEPER,
       tolerate: DEAD,
     },

@@ -9,7 +9,7 @@ import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
 import { endFile, keeperAdd, keeperStore } from '../plan/keeping.js';
-import { LOG_FILE, LOG_PIPE } from '../plan/kept.js';
+import { LOG_REGISTERS } from '../plan/kept.js';
 import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
 import { compileOomWatch, OOM } from '../plan/oom.js';
@@ -240,12 +240,13 @@ export class Executor implements ContainerPort, LxcfsUser {
     const { pid } = this.registers;
     if (pid === undefined) return;
     const steps = keeperStore(this.spec, this.assigned.runDir, this.orphan);
-    await this.tellKeeper(steps, { ...this.registers, ...this.console.kept });
+    await this.tellKeeper(steps, this.registers);
+    if (Object.keys(this.console.kept).length > 0) await this.hold(this.console.kept);
   }
 
   /** Has the keeper hold what the console is recorded with. */
   async hold(registers: Registers): Promise<void> {
-    if (this.host.keeper !== null) await this.tellKeeper(keeperAdd(this.spec), registers);
+    if (this.host.keeper !== null) await this.tellKeeper(keeperAdd(), registers);
   }
 
   private async tellKeeper(steps: Plan['steps'], registers: Registers): Promise<void> {
@@ -400,7 +401,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   private connect(): void {
     const { 'fd:console': master, [IDLE]: idle } = this.registers;
     const kept: Registers = {};
-    for (const register of [LOG_PIPE.read, LOG_PIPE.write, LOG_FILE]) {
+    for (const register of LOG_REGISTERS) {
       const fd = this.registers[register];
       if (fd === undefined) continue;
       kept[register] = fd;

@@ -4,7 +4,7 @@
  */
 import { readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KEPT_FROM } from '../plan/kept.js';
+import { KEPT_FROM, LOG_PLACE, LOG_REGISTERS } from '../plan/kept.js';
 import type { Kept } from '../plan/record.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
 import { O } from '../syscalls/abi/constants.js';
@@ -78,11 +78,15 @@ export class Keeper {
   /** Copies of what an earlier supervisor's keeper holds of a container. */
   take(name: string, { slot, registers }: Kept): Registers {
     const found: Registers = {};
+    const places = [
+      ...[...registers.slice(0, LOG_PLACE).entries()],
+      ...LOG_REGISTERS.map((register, index) => [LOG_PLACE + index, register] as const),
+    ];
     for (const { pidfd } of this.former) {
-      registers.forEach((register, place) => {
+      for (const [place, register] of places) {
         const fd = found[register] === undefined ? takeHeld(pidfd, slot, place) : undefined;
         if (fd !== undefined) found[register] = raised(fd);
-      });
+      }
     }
     if (Object.keys(found).length > 0 && !this.taken.has(slot)) {
       this.slots.set(name, slot);

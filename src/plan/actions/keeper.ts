@@ -21,6 +21,8 @@ export type KeeperAction =
       readonly op: 'keeper.add';
       readonly keeper: Register;
       readonly slot: Register;
+      /** In the order of their places, from `first` on; what is empty is left out. */
       readonly registers: readonly Register[];
+      readonly first: number;
     }
   | { readonly op: 'keeper.drop'; readonly keeper: Register; readonly slot: Register };

@@ -94,7 +94,8 @@ static void store(const struct request *request, const struct control *control, 
     }
     call(NR_close, fd, 0, 0, 0, 0, 0);
   }
-  if (request->slot < SLOTS) {
+  /* Without a pid it is more of a container that is known. */
+  if (request->slot < SLOTS && request->pid != 0) {
     ended[request->slot] = 0;
     traced[request->slot] = 0;
     pid_of[request->slot] = request->pid;

@@ -182,6 +182,11 @@ export function storeSlot(
   request(socket, orphan ? ORPHAN : STORE, slot, pid, [...held.keys()], [...held.values()]);
 }
 
+/** More of a container that is held. @throws SyscallError EPIPE or ECONNRESET when the keeper is dead. */
+export function addToSlot(socket: number, slot: number, held: ReadonlyMap<number, number>): void {
+  request(socket, STORE, slot, 0, [...held.keys()], [...held.values()]);
+}
+
 /** Everything of a slot is closed. */
 export function dropSlot(socket: number, slot: number): void {
   request(socket, DROP, slot, 0, [], []);

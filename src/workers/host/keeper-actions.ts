@@ -1,9 +1,10 @@
 /** Executors of what is handed to the keeper. */
 import type { KeeperAction } from '../../plan/actions/keeper.js';
+import { LOG_PLACE } from '../../plan/kept.js';
 import type { Register } from '../../plan/step.js';
 import { AT, O } from '../../syscalls/abi/constants.js';
 import { close, openat } from '../../syscalls/fs.js';
-import { dropSlot, END_PLACE, PIDFD_PLACE, STAT_PLACE, storeSlot } from '../../syscalls/keeper/keeper.js';
+import { addToSlot, dropSlot, END_PLACE, PIDFD_PLACE, STAT_PLACE, storeSlot } from '../../syscalls/keeper/keeper.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { sendSignal } from '../../syscalls/process.js';
 import type { StepContext } from '../context.js';
@@ -25,10 +26,16 @@ function statOf(pid: number, pidfd: number | undefined): number | undefined {
 }
 
 /** What there is of `registers`, each at its place. */
-function placesOf(registers: readonly Register[], context: StepContext): Map<number, number> {
+function placesOf(
+  registers: readonly Register[],
+  context: StepContext,
+  first: number,
+  end: number,
+): Map<number, number> {
   const held = new Map<number, number>();
-  registers.forEach((register, place) => {
-    if (place < STAT_PLACE && context.has(register)) held.set(place, context.get(register));
+  registers.forEach((register, index) => {
+    const place = first + index;
+    if (place < end && context.has(register)) held.set(place, context.get(register));
   });
   return held;
 }
@@ -37,7 +44,7 @@ export const KEEPER_ACTIONS: Executors<KeeperAction> = {
   // Not emptied: the end of one that is adopted may stand in it.
   'end.make': action => close(openat(AT.AT_FDCWD, action.path, O.O_WRONLY | O.O_CREAT, 0o600)),
   'keeper.store': (action, context) => {
-    const held = placesOf(action.registers, context);
+    const held = placesOf(action.registers, context, 0, LOG_PLACE);
     const opened: number[] = [];
     const keep = (place: number, fd: number): void => {
       opened.push(fd);
@@ -53,6 +60,10 @@ export const KEEPER_ACTIONS: Executors<KeeperAction> = {
     }
   },
   'keeper.add': (action, context) =>
-    storeSlot(context.get(action.keeper), context.get(action.slot), placesOf(action.registers, context)),
+    addToSlot(
+      context.get(action.keeper),
+      context.get(action.slot),
+      placesOf(action.registers, context, action.first, STAT_PLACE),
+    ),
   'keeper.drop': (action, context) => dropSlot(context.get(action.keeper), context.get(action.slot)),
 };
