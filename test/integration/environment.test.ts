@@ -174,6 +174,7 @@ describe.each(MODES)('%s', mode => {
       ...Object.keys(LINKS),
       'ptmx',
       'pts',
+      'char',
       'shm',
       'mqueue',
       'log',

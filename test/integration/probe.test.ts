@@ -364,6 +364,7 @@ describe.each(MODES)('%s', mode => {
       'ptmx',
       'console',
       'mqueue',
+      'char',
       'shm',
       'log',
     ];
