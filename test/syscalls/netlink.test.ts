@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { Worker } from 'node:worker_threads';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ERRNO } from '#src/spec/errno.js';
 import { CaissonError, type ErrorJSON } from '#src/spec/errors.js';
 import { scratch } from '#src/syscalls/arena.js';
@@ -298,7 +298,7 @@ describe.skipIf(!root)(`rtnetlink, live kernel${root ? '' : ' (skipped: not root
     }
   });
 
-  it('lists routes as ip does', () => {
+  it('lists routes as ip does', async () => {
     const { bridge } = bridged();
     a.addAddress(bridge, '10.0.0.1/24');
     a.addAddress(bridge, 'fd00::1/64', { nodad: true });
@@ -324,8 +324,15 @@ describe.skipIf(!root)(`rtnetlink, live kernel${root ? '' : ' (skipped: not root
     ip('-n', A, 'route', 'add', '10.7.0.0/16', ...hops);
     ip('-n', A, '-6', 'route', 'add', 'fd07::/48', ...hops.map(word => word.replace('10.0.0.', 'fd00::')));
 
-    const ours = a.routes();
-    expect(canonical(ours)).toEqual(canonical(ipRoutes(A)));
+    // The bridge gets its carrier a little after its ports: routes are `linkdown` until then.
+    const ours = await vi.waitFor(
+      () => {
+        const routes = a.routes();
+        expect(canonical(routes)).toEqual(canonical(ipRoutes(A)));
+        return routes;
+      },
+      { timeout: 10_000 },
+    );
     expect(ours.find(({ destination }) => destination === '10.7.0.0/16')?.nextHops).toMatchObject([
       { index: bridge, gateway: '10.0.0.2', weight: 1 },
       { index: bridge, gateway: '10.0.0.3', weight: 4 },
