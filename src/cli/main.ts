@@ -1,80 +1,22 @@
 #!/usr/bin/env node
 /** The command line. Each command loads what it needs when it runs, so that `--help` stays quick. */
 import process from 'node:process';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
+import { registerCommands } from './commands/register.js';
 import { printError } from './error.js';
 import { OWN_FAILURE } from './exit-code.js';
+import {
+  count,
+  DEFAULT_SOCKET,
+  DEFAULT_STATE,
+  describing,
+  milliseconds,
+  needRootfs,
+  path,
+  repeated,
+  variable,
+} from './options.js';
 import { VERSION } from './version.js';
-
-const DEFAULT_STATE = '/var/lib/caisson';
-const DEFAULT_SOCKET = '/run/caisson/caisson.sock';
-
-/** `K=V` into a record; commander calls it once for each --env. */
-function variable(text: string, previous: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('must be NAME=VALUE');
-  return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-function milliseconds(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() === '' || !Number.isFinite(seconds) || seconds < 0)
-    throw new InvalidArgumentError('must be a number of seconds');
-  return seconds * 1000;
-}
-
-function count(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('must be a whole number, 0 or more');
-  return Number(text);
-}
-
-function path(text: string): string {
-  if (text === '') throw new InvalidArgumentError('must be a path');
-  return text;
-}
-
-function repeated(text: string, previous: readonly string[] = []): string[] {
-  return [...previous, text];
-}
-
-/** Required, unless an archive or an image takes its place. */
-function needRootfs(
-  rootfs: string | undefined,
-  options: { readonly archive?: string; readonly image?: string },
-  command: Command,
-): void {
-  if (rootfs === undefined && options.archive === undefined && options.image === undefined)
-    command.error("error: missing required argument 'rootfs'", { exitCode: OWN_FAILURE });
-}
-
-/** The options that say what the container is; shared by `run` and `explain`. */
-function describing(command: Command): Command {
-  return command
-    .showHelpAfterError(`  hint: see caisson ${command.name()} --help`)
-    .argument(
-      '[rootfs]',
-      'directory of a root file system, or the name of a template (busybox); none with --archive or --image',
-    )
-    .argument('[program...]', 'program that becomes PID 1, an absolute path inside, and its arguments (after --)')
-    .option('--archive <file>', 'tar archive of a root file system, plain or compressed with gzip, xz or zstd', path)
-    .option('--name <name>', 'name of the container; made up when not given')
-    .option('--hostname <name>', 'host name inside; default: the name')
-    .option('--privileged', 'no user namespace: container root is host root')
-    .addOption(
-      new Option('--image <file>', 'root file system in a squashfs, erofs or ext4 file')
-        .argParser(path)
-        .conflicts('archive'),
-    )
-    .addOption(
-      new Option('--overlay <mode>', 'where changes go: to the root file system itself, or to a layer on top')
-        .choices(['none', 'ephemeral', 'persistent'])
-        .conflicts('ephemeral'),
-    )
-    .option('--ephemeral', 'changes to the root file system are thrown away at stop, as with --overlay ephemeral')
-    .option('--read-only', 'nothing can be written to the image')
-    .option('--env <NAME=VALUE>', 'variable for PID 1; may be repeated', variable)
-    .option('--state <dir>', 'state directory', path, DEFAULT_STATE);
-}
 
 const program = new Command('caisson')
   .description('Run and supervise Linux system containers')
@@ -177,6 +119,8 @@ program
     const { logsCommand } = await import('./logs.js');
     await logsCommand(name, options);
   });
+
+registerCommands(program);
 
 // What nobody foresaw: the container runs on, as after any death of its supervisor, and the terminal is given back.
 process.on('uncaughtException', error => {

@@ -101,8 +101,8 @@ test('a wrong word is refused with 125, its name and where help is', async () =>
   const cases: [string[], string[]][] = [
     [['bogus'], ["unknown command 'bogus'", 'caisson --help']],
     [
-      ['rum', 'busybox'],
-      ["unknown command 'rum'", 'Did you mean run?'],
+      ['runn', 'busybox'],
+      ["unknown command 'runn'", 'Did you mean run?'],
     ],
     [['run'], ["missing required argument 'rootfs'", 'caisson run --help']],
     [

@@ -182,6 +182,10 @@ describe('docs/cli.md', () => {
     ['inspect', 2],
     ['exec', 5],
     ['daemon', 7],
+    ['ls', 6],
+    ['create', 8],
+    ['stop', 3],
+    ['events', 4],
   ])('has every option of %s', (command, least) => {
     const options = [...help(command).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+(?: <[^>]+>)?)/gm)].map(
       match => match[1] ?? '',

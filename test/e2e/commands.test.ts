@@ -1,0 +1,70 @@
+/** Commands that ask the daemon, or do without one. */
+import { expect, test } from 'vitest';
+import { slow } from '../lib/slow.ts';
+import { isAlive, useCli } from './cli.ts';
+import { clear, TestDaemon } from './daemon.ts';
+
+const cli = useCli();
+const SCRIPT = 'trap "exit 0" TERM; while :; do sleep 1; done';
+
+/** From a creation to the removal; `where` says whom to ask. */
+async function wholeLife(where: readonly string[]): Promise<void> {
+  const ran = async (code: number, command: string, ...words: string[]): Promise<{ text: string; stderr: string }> => {
+    const finished = await cli.start([command, ...where, ...words]).finished;
+    expect(finished.code, `${command}: ${finished.stderr}`).toBe(code);
+    return finished;
+  };
+  const listed = async (): Promise<Record<string, unknown>> =>
+    (JSON.parse((await ran(0, 'ls', '--json')).text) as Record<string, unknown>[])[0] ?? {};
+  expect((await ran(0, 'create', '--name', 'web', 'busybox', '--', '/bin/sh', '-c', SCRIPT)).text).toBe('web\n');
+  expect((await ran(1, 'create', '--name', 'web', 'busybox')).stderr).toContain('[CONTAINER_EXISTS]');
+  await ran(0, 'start', 'web');
+  const { pid, state } = await listed();
+  expect([state, isAlive(pid as number)]).toEqual(['running', true]);
+  expect((await ran(0, 'ls', '--columns', 'state,name')).text).toBe('STATE    NAME\nrunning  web\n');
+  expect((await ran(0, 'ls', '-q', '--filter', 'stopped,failed')).text).toBe('');
+  expect((await ran(125, 'ls', '--columns', 'nam')).stderr).toContain('field: columns');
+  expect((await ran(1, 'rm', 'web', 'none')).stderr).toMatch(/INVALID_TRANSITION[\s\S]*CONTAINER_NOT_FOUND/);
+  expect((await ran(125, 'ls', '--filter', 'runing')).stderr).toContain('field: filter');
+  await ran(0, 'freeze', 'web');
+  expect((await ran(0, 'ls', '--columns', 'state', '--sort', 'name')).text).toBe('STATE\nfrozen\n');
+  await ran(0, 'unfreeze', 'web');
+  await ran(0, 'restart', '--force', 'web');
+  expect(isAlive(pid as number)).toBe(false);
+  await ran(0, 'kill', 'web');
+  expect((await ran(0, 'wait', 'web')).text).toBe('137\n');
+  const events = cli.start(['events', ...where, '--since', '0', '--container', 'web', '--json']);
+  await events.shows('"action":"instance-created"');
+  events.kill('SIGTERM');
+  expect((await events.finished).code).toBe(0);
+  await ran(0, 'rm', 'web');
+  expect((await ran(0, 'ls', '-q')).text).toBe('');
+}
+
+test(
+  'the whole life of a container without a daemon: it lives on between the commands',
+  { timeout: slow(90_000) },
+  () => wholeLife(['--state', cli.state()]),
+);
+
+test('the same by a daemon', { timeout: slow(90_000) }, async () => {
+  const daemon = await new TestDaemon(cli, cli.state(), `${cli.path('s')}.sock`).start();
+  try {
+    await wholeLife(['--socket', daemon.socket]);
+  } finally {
+    await clear(daemon);
+  }
+});
+
+test('a daemon that is named and does not answer is an error', async () => {
+  const { code, stderr } = await cli.start(['ls', '--socket', cli.path('none')]).finished;
+  expect([code, stderr]).toEqual([125, expect.stringContaining('[DAEMON_UNREACHABLE]')]);
+});
+
+test('ls is quick', async () => {
+  const state = cli.state();
+  const times: number[] = [];
+  for (let round = 0; round < 5; round++) times.push((await cli.start(['ls', '--state', state]).finished).ms);
+  console.log(`ls: ${times.map(ms => ms.toFixed(0)).join(', ')} ms`);
+  expect(Math.min(...times)).toBeLessThan(slow(500));
+});
