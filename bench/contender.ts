@@ -12,6 +12,18 @@ export interface Sample {
   readonly reaped: number | null;
   /** Cgroups and everything else cleaned up, the runtime's own process, if it has one, gone. */
   readonly gone: number;
+  /** Where the contender tells. */
+  readonly phases?: readonly PhaseSample[];
+}
+
+/** Milliseconds of one phase of a start. */
+export interface PhaseSample {
+  readonly name: string;
+  /** From the end of the phase before it to its own. */
+  readonly wall: number;
+  /** The steps of each side added up; they work side by side. */
+  readonly host: number;
+  readonly init: number;
 }
 
 export interface Batch {

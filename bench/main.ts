@@ -182,11 +182,12 @@ async function measureStarts(runners: readonly Runner[], results: Results): Prom
       await sleep(options.gap);
       const record = records.get(runner)!;
       try {
-        const { first, reaped, gone } = await runner.session.once();
+        const { first, reaped, gone, phases = [] } = await runner.session.once();
         if (round < 0) continue;
         record.first.push(first);
         if (reaped !== null) record.reaped.push(reaped);
         record.gone.push(gone);
+        if (phases.length > 0) record.phases = [...(record.phases ?? []), phases];
       } catch (error) {
         record.failures.push((error as Error).message);
       }

@@ -71,6 +71,30 @@ function endTable(results: Results, mode: Mode): Table {
   };
 }
 
+/** Where the time of a start goes: `container.timeline()` of every run. */
+function phaseTable(results: Results, mode: Mode): Table[] {
+  const runs = same(results.start, 'caisson', mode)?.phases ?? [];
+  const names = (runs[0] ?? []).map(({ name }) => name);
+  const median = (name: string, what: 'wall' | 'host' | 'init'): number =>
+    summarize(runs.flatMap(run => run.filter(phase => phase.name === name).map(phase => phase[what]))).median;
+  const all = names.reduce((sum, name) => sum + median(name, 'wall'), 0);
+  if (runs.length === 0) return [];
+  return [
+    {
+      title: `Start call of Caisson by phase, ${MODE_TITLES[mode]} (ms, medians of ${runs.length})`,
+      head: ['phase', 'takes', 'share', 'steps of the host', 'steps of the child'],
+      rows: names.map(name => [
+        name === 'after-exec' ? 'running, after exec' : name,
+        ms(median(name, 'wall')),
+        `${((100 * median(name, 'wall')) / all).toFixed(0)} %`,
+        ms(median(name, 'host')),
+        ms(median(name, 'init')),
+      ]),
+      note: '"takes": from the end of the phase before to its own. Host and child work side by side: their steps may add up to more. What comes after exec delays start(), but not the first instruction.',
+    },
+  ];
+}
+
 function batchTable(results: Results, mode: Mode): Table {
   const count = results.batches[0]?.count ?? 0;
   const ids = [...new Set(results.batches.filter(batch => batch.mode === mode).map(({ id }) => id))];
@@ -200,6 +224,7 @@ function tables(results: Results): Table[] {
   return [
     ...modes.map(mode => startTable(results, mode)),
     ...modes.map(mode => endTable(results, mode)),
+    ...modes.flatMap(mode => phaseTable(results, mode)),
     ...(results.batches.length === 0 ? [] : modes.map(mode => batchTable(results, mode))),
     ...(results.kept.length === 0 ? [] : [keptTable(results)]),
   ];

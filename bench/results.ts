@@ -1,5 +1,5 @@
 /** bench/results/latest.json: everything measured, raw; the tables, the plots and the page are made from it alone. */
-import type { Kept, Mode } from './contender.js';
+import type { Kept, Mode, PhaseSample } from './contender.js';
 import type { HostReport, KernelMemory } from './system.js';
 
 export interface Entry {
@@ -24,6 +24,8 @@ export interface StartSamples {
   /** Empty for peers. */
   readonly reaped: number[];
   readonly gone: number[];
+  /** One list per run; left out where the contender tells nothing of its phases. */
+  phases?: (readonly PhaseSample[])[];
   readonly failures: string[];
 }
 

@@ -8,7 +8,14 @@
  */
 import { createInterface } from 'node:readline';
 
+interface TimelineEntry {
+  readonly phase: string;
+  readonly executor: 'host' | 'init';
+  readonly start: number;
+  readonly end: number;
+}
 interface Container {
+  timeline(): readonly TimelineEntry[];
   start(): Promise<unknown>;
   wait(): Promise<unknown>;
   stop(options?: { timeout?: number }): Promise<unknown>;
@@ -72,7 +79,7 @@ async function stampOf(container: Container): Promise<bigint> {
 
 let next = 0;
 
-async function run(init: string): Promise<void> {
+async function run(init: string, after?: (container: Container) => void): Promise<void> {
   const number = next++;
   const container = await supervisor.create(spec(`bench-${number}`, init));
   let reaped = 0n;
@@ -84,7 +91,30 @@ async function run(init: string): Promise<void> {
   await container.wait();
   const gone = process.hrtime.bigint();
   print(`run ${number} ${call} ${stampIn(printed(container)) ?? 0} ${reaped} ${gone}`);
+  after?.(container);
   await supervisor.remove(`bench-${number}`);
+}
+
+const PHASES = ['creating', 'mounting', 'devices', 'network', 'running', 'after-exec'];
+
+/**
+ * `phase NAME WALL HOST INIT` for each phase, ns: from the end of the phase before to its own, and the steps of each side
+ * added up. What follows the exec delays start(), but not PID 1: a phase of its own.
+ */
+function printPhases(container: Container): void {
+  const steps = container.timeline();
+  const exec = Math.max(...steps.filter(({ executor }) => executor === 'init').map(({ end }) => end));
+  const named = steps.map(step => ({ ...step, phase: step.start >= exec ? 'after-exec' : step.phase }));
+  let begun = 0;
+  // Records come in the order in which the steps ended.
+  for (const phase of PHASES) {
+    const own = named.filter(step => step.phase === phase);
+    const sum = (executor: string): number =>
+      own.filter(step => step.executor === executor).reduce((total, { start, end }) => total + end - start, 0);
+    const ended = Math.max(begun, ...own.map(({ end }) => end));
+    print(`phase ${phase} ${ended - begun} ${sum('host')} ${sum('init')}`);
+    begun = ended;
+  }
 }
 
 async function probe(init: string): Promise<void> {
@@ -136,7 +166,7 @@ async function stop(): Promise<void> {
 }
 
 const COMMANDS: Readonly<Record<string, (...args: string[]) => Promise<void>>> = {
-  run: init => run(init!),
+  run: init => run(init!, printPhases),
   probe: init => probe(init!),
   batch: (count, atOnce, init) => batch(Number(count), Number(atOnce), init!),
   hold: (count, init) => hold(Number(count), init!),

@@ -4,7 +4,7 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Batch, Kept, Sample, Session } from '../contender.js';
+import type { Batch, Kept, PhaseSample, Sample, Session } from '../contender.js';
 import { PAYLOADS } from '../rootfs.js';
 
 interface Run {
@@ -23,6 +23,15 @@ function runs(lines: readonly string[]): Run[] {
 
 function milliseconds(from: number, to: number): number {
   return (to - from) / 1e6;
+}
+
+function phases(lines: readonly string[]): PhaseSample[] {
+  return lines
+    .filter(line => line.startsWith('phase '))
+    .map(line => {
+      const [, name, all, host, init] = line.split(' ');
+      return { name: name!, wall: Number(all) / 1e6, host: Number(host) / 1e6, init: Number(init) / 1e6 };
+    });
 }
 
 function wall(lines: readonly string[]): number {
@@ -74,7 +83,8 @@ export class ServeSession implements Session {
   }
 
   async once(): Promise<Sample> {
-    return this.samples(await this.ask(`run ${PAYLOADS.stamp}`), 1)[0]!;
+    const lines = await this.ask(`run ${PAYLOADS.stamp}`);
+    return { ...this.samples(lines, 1)[0]!, phases: phases(lines) };
   }
 
   async batch(count: number, atOnce: number): Promise<Batch> {
