@@ -3,8 +3,10 @@ import { realpath } from 'node:fs/promises';
 import { Client } from '../client/index.js';
 import type { ExitStatus } from '../machines/exit.js';
 import { CaissonError } from '../spec/errors.js';
+import type { ContainerStats } from '../spec/stats/types.js';
 import type { CaissonEvent } from '../supervisor/events.js';
 import type { EndOfLife, RebootOptions, StopOptions } from '../supervisor/requests.js';
+import type { StatsSample, WatchStatsOptions } from '../supervisor/stats.js';
 import type { CreateInput } from '../supervisor/supervisor.js';
 
 export interface Where {
@@ -35,6 +37,8 @@ export interface Backend {
   create(input: CreateInput): Promise<unknown>;
   remove(name: string): Promise<void>;
   events(options: { readonly since?: number; readonly signal: AbortSignal }): AsyncIterable<CaissonEvent>;
+  stats(options: { readonly names?: readonly string[] }): Promise<ContainerStats[]>;
+  watchStats(options: WatchStatsOptions): AsyncIterable<StatsSample>;
   close(): void | Promise<void>;
 }
 

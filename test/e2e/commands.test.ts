@@ -26,6 +26,15 @@ async function wholeLife(where: readonly string[]): Promise<void> {
   expect((await ran(125, 'ls', '--columns', 'nam')).stderr).toContain('field: columns');
   expect((await ran(1, 'rm', 'web', 'none')).stderr).toMatch(/INVALID_TRANSITION[\s\S]*CONTAINER_NOT_FOUND/);
   expect((await ran(125, 'ls', '--filter', 'runing')).stderr).toContain('field: filter');
+  expect((await ran(0, 'stats')).text).toMatch(
+    /^NAME +CPU +CPU TIME +MEMORY +PIDS\nweb +- +[\d.]+ s +[\d.]+ MiB +\d+\n$/,
+  );
+  expect(JSON.parse((await ran(0, 'stats', '--json', 'web')).text)).toMatchObject([{ name: 'web', pid }]);
+  expect((await ran(125, 'stats', 'none')).stderr).toContain('[CONTAINER_NOT_FOUND]');
+  const watching = cli.start(['stats', ...where, '--watch', 'web']);
+  await watching.shows(/^web +[\d.]+%/m);
+  watching.kill('SIGTERM');
+  expect((await watching.finished).code).toBe(0);
   await ran(0, 'freeze', 'web');
   expect((await ran(0, 'ls', '--columns', 'state', '--sort', 'name')).text).toBe('STATE\nfrozen\n');
   await ran(0, 'unfreeze', 'web');

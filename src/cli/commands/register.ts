@@ -107,4 +107,14 @@ export function registerCommands(program: Command): void {
       const { eventsCommand } = await import('./events.js');
       await eventsCommand(options);
     });
+
+  placed(program.command('stats'))
+    .description('show what containers that run use')
+    .argument('[name...]', 'names of containers; default: all that run')
+    .option('--watch', 'again each second, with rates')
+    .option('--json', 'as JSON; with --watch a line each second')
+    .action(async (names: string[], options) => {
+      const { statsCommand } = await import('./stats.js');
+      await statsCommand(names, options);
+    });
 }
