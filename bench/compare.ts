@@ -97,6 +97,6 @@ export function compareCalls(mode: Mode, context: Context): string {
       ['all of host', String(total(caisson.host)), String(total(floor.host))],
       ['all of init', String(total(caisson.init)), String(total(floor.init))],
     ],
-    note: 'Expected: clock_gettime (the times of the steps), writes to an eventfd (progress) and futex only in Caisson; its recvfrom between the steps instead of one ppoll for each answer; waitid and read of the console in the floor, where Caisson uses its event loop.',
+    note: 'Expected: clock_gettime (the times of the steps), writes to an eventfd (progress) and futex only in Caisson; its recvfrom between the steps instead of one ppoll for each answer; waitid and read of the console in the floor, where Caisson uses its event loop. The floor leaves out what only a supervisor needs: what is handed to the keeper.',
   });
 }
