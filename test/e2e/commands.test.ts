@@ -40,6 +40,8 @@ async function wholeLife(where: readonly string[]): Promise<void> {
   await ran(0, 'unfreeze', 'web');
   await ran(0, 'restart', '--force', 'web');
   expect(isAlive(pid as number)).toBe(false);
+  expect((await ran(0, 'timeline', 'web')).text).toMatch(/^AT .*\n[\d.]+ +[\d.]+ +creating +host +done +/);
+  expect((await ran(125, 'timeline', 'none')).stderr).toContain('[CONTAINER_NOT_FOUND]');
   await ran(0, 'kill', 'web');
   expect((await ran(0, 'wait', 'web')).text).toBe('137\n');
   const events = cli.start(['events', ...where, '--since', '0', '--container', 'web', '--json']);

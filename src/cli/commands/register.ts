@@ -117,4 +117,13 @@ export function registerCommands(program: Command): void {
       const { statsCommand } = await import('./stats.js');
       await statsCommand(names, options);
     });
+
+  placed(program.command('timeline'))
+    .description('show each step of the last start with its times')
+    .argument('<name>', 'name of the container')
+    .option('--json', 'as JSON, times in ns')
+    .action(async (name: string, options) => {
+      const { timelineCommand } = await import('./timeline.js');
+      await timelineCommand(name, options);
+    });
 }
