@@ -1,6 +1,6 @@
 /** The machine's port for one container: what it decides is done here, by the workers. */
 
-import { readFile, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitStatus } from '../machines/exit.js';
 import type { CommandOutcome, ContainerPort, SignalOutcome, SignalPurpose, TeardownTarget } from '../machines/port.js';
@@ -8,7 +8,6 @@ import type { ProbeResult } from '../machines/probing.js';
 import type { Phase } from '../machines/states.js';
 import type { Assigned } from '../plan/compile.js';
 import type { LxcfsFacts } from '../plan/facts.js';
-import { endFile, keeperAdd, keeperStore } from '../plan/keeping.js';
 import { LOG_REGISTERS } from '../plan/kept.js';
 import { compileLxcfsReplace } from '../plan/lxcfs.js';
 import { NOTIFY } from '../plan/notify.js';
@@ -22,8 +21,9 @@ import type { ContainerSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError, type ErrorJSON } from '../spec/errors.js';
 import type { ProbeRules } from '../spec/schema/probe.js';
 import { signalName, signalNumber } from '../spec/signals.js';
+import { leaveChild, takeChildBack } from '../syscalls/children.js';
 import { close } from '../syscalls/fs.js';
-import { poll, type RawExit, recordedEnd, sendSignal } from '../syscalls/process.js';
+import { isOwnChild, poll, sendSignal } from '../syscalls/process.js';
 import type { Watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import type { ExecuteRequest, ExecuteResult } from '../workers/execute.js';
@@ -32,6 +32,7 @@ import { runCommand } from './command.js';
 import type { Console } from './console.js';
 import { type ExecProcess, exec } from './exec.js';
 import type { ExecOptions } from './exec-options.js';
+import { Holding } from './holding.js';
 import type { Host } from './host.js';
 import { drain } from './idle-terminal.js';
 import { Launch } from './launch.js';
@@ -42,6 +43,7 @@ import { Pid1Watch } from './pid1.js';
 import { look } from './probe.js';
 import type { Readiness } from './readiness.js';
 import { listenAgain, type Syslog } from './syslog.js';
+import { claimUuid } from './uuids.js';
 
 const SIGKILL = 9;
 const LOOK_AGAIN_MS = 50;
@@ -62,6 +64,7 @@ export class Executor implements ContainerPort, LxcfsUser {
   private starting: Launch | undefined;
   private registers: Registers = {};
   private watching: Pid1Watch | undefined;
+  private readonly holding: Holding;
   private idle: Watch | undefined;
   private oom: OomWatch | undefined;
   private killed = false;
@@ -94,7 +97,12 @@ export class Executor implements ContainerPort, LxcfsUser {
     private readonly readiness: Readiness,
     private readonly syslog: Syslog,
     private readonly events: ExecutorEvents,
-  ) {}
+  ) {
+    this.holding = new Holding(host, assigned.runDir, {
+      perform: (steps, registers) => this.perform({ steps }, registers, 'best-effort'),
+      notice: notice => events.notice(notice),
+    });
+  }
 
   /** PID 1 on the host, while there is one. */
   get pid(): number | undefined {
@@ -141,7 +149,7 @@ export class Executor implements ContainerPort, LxcfsUser {
       killRequested: () => this.killed,
       oomKills: () => this.host.pool.oomKills(oomFiles(this.spec, this.host.facts)),
       shutdown: () => this.readiness.lastWords(),
-      recorded: () => this.recordedEnd(pid),
+      recorded: () => this.holding.end(pid),
     };
     if (this.spec.lxcfs !== 'off') this.unfollow = this.host.lxcfs.follow(this, this.lxcfsDevice);
     this.watching = new Pid1Watch(pid, pidfd, context, exit => {
@@ -217,6 +225,7 @@ export class Executor implements ContainerPort, LxcfsUser {
     const own: Registers = { pid, ...registers };
     this.registers = own;
     this.orphan = true;
+    takeChildBack(pid);
     // What it has mounted is seen by looking.
     this.lxcfsDevice = undefined;
     this.connect();
@@ -237,21 +246,14 @@ export class Executor implements ContainerPort, LxcfsUser {
 
   /** Has the keeper hold what it does not hold yet: there is a new one, or we are new. */
   async keep(): Promise<void> {
-    const { pid } = this.registers;
-    if (pid === undefined) return;
-    const steps = keeperStore(this.spec, this.assigned.runDir, this.orphan);
-    await this.tellKeeper(steps, this.registers);
+    if (this.pid === undefined) return;
+    await this.holding.all(this.spec, this.registers, this.orphan);
     if (Object.keys(this.console.kept).length > 0) await this.hold(this.console.kept);
   }
 
   /** Has the keeper hold what the console is recorded with. */
-  async hold(registers: Registers): Promise<void> {
-    if (this.host.keeper !== null) await this.tellKeeper(keeperAdd(), registers);
-  }
-
-  private async tellKeeper(steps: Plan['steps'], registers: Registers): Promise<void> {
-    const result = await this.perform({ steps }, registers, 'best-effort');
-    for (const { message } of result.cleanupErrors) this.events.notice({ code: 'not-kept', message });
+  hold(registers: Registers): Promise<void> {
+    return this.holding.log(registers);
   }
 
   /** Held while systemd is not yet able to take it; the stop's own time-out aborts that (LIF-25, HST-23). */
@@ -338,6 +340,8 @@ export class Executor implements ContainerPort, LxcfsUser {
   async letGo(): Promise<void> {
     await this.release(false);
     const { registers } = this;
+    const { pid, 'fd:pidfd': pidfd } = registers;
+    if (pid !== undefined && pidfd !== undefined && isOwnChild(pidfd)) leaveChild(pid);
     this.registers = {};
     const action: HostAction = { op: 'close', registers: Object.keys(registers).filter(name => name !== 'pid') };
     const label = 'let go of the container';
@@ -384,7 +388,9 @@ export class Executor implements ContainerPort, LxcfsUser {
   /** The end of the whole start: takes over what it made, or throws why it failed. */
   private async finish(starting: Launch): Promise<void> {
     const { registers, records, texts, notices: found, error } = await starting.result;
-    const notices = error === null ? [...found, ...this.claimUuid(texts[UUID])] : found;
+    const uuid = error === null ? texts[UUID] : undefined;
+    const claimed = uuid === undefined ? [] : claimUuid(this.host.uuids, this.spec.name, uuid);
+    const notices = [...found, ...claimed];
     for (const notice of notices) this.events.notice(notice);
     this.records = records;
     this.notices = notices;
@@ -417,16 +423,6 @@ export class Executor implements ContainerPort, LxcfsUser {
     }
   }
 
-  /** How an adopted PID 1 ended, if the keeper saw it before its parent, the host's init, had reaped it. */
-  private async recordedEnd(pid: number): Promise<RawExit | undefined> {
-    await this.host.keeper?.settled();
-    const text = await readFile(endFile(this.assigned.runDir), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      return '';
-    });
-    return recordedEnd(text, pid);
-  }
-
   /**
    * A start after a reboot has failed, perhaps before it came to the layer that the reboot had kept: nothing of it may
    * be left. What cannot be removed is told with the error, and tried again by the next start.
@@ -440,18 +436,6 @@ export class Executor implements ContainerPort, LxcfsUser {
       const { cleanupErrors = [] } = asCaissonError(thrown);
       return { ...error, cleanupErrors: [...(error.cleanupErrors ?? []), ...cleanupErrors] };
     }
-  }
-
-  /** A uuid that another container has, too: images are copied with their machine id (HST-15). */
-  private claimUuid(uuid: string | undefined): PlanNotice[] {
-    const { uuids } = this.host;
-    if (uuid === undefined) return [];
-    const others = [...uuids].filter(([name, used]) => used === uuid && name !== this.spec.name);
-    uuids.set(this.spec.name, uuid);
-    if (others.length === 0) return [];
-    const names = others.map(([name]) => name).join(', ');
-    const message = `${names} has the same uuid, ${uuid}: empty /etc/machine-id in the image, or give each its own`;
-    return [{ code: 'machine-id-duplicate', message }];
   }
 
   private async setFrozen(frozen: boolean): Promise<void> {

@@ -1,10 +1,12 @@
 /** What all containers of a supervisor share: the workers, the facts, and memory for launches. */
 import type { HostFacts } from '../plan/facts.js';
 import type { ContainerSpec } from '../spec/container.js';
+import { CaissonError } from '../spec/errors.js';
 import { Arena } from '../syscalls/arena.js';
 import type { WorkerPool } from '../workers/pool.js';
 import type { Keeper } from './keeper.js';
 import type { Lxcfs } from './lxcfs/lxcfs.js';
+import { hostBootId } from './power.js';
 
 /** Launch memory for everything but the words of PID 1: about 25 KB are used by a start with every device and mount. */
 const BASE_SIZE = 56 * 1024;
@@ -55,4 +57,40 @@ export interface Host {
   readonly uuids: Map<string, string>;
   /** Fault injection, for tests: errno number by step id. */
   readonly faults: Readonly<Record<string, number>>;
+}
+
+export interface HostOptions {
+  /** Directory for volatile state. Default: below /run/caisson, named after the state directory. */
+  readonly runDir?: string;
+  /** For tests: facts that replace what was found. */
+  readonly facts?: Partial<HostFacts>;
+  /** For tests: steps that fail, errno number by step id. */
+  readonly faults?: Readonly<Record<string, number>>;
+}
+
+/**
+ * What is found out about the host, once.
+ * @param id of the state directory
+ * @throws CaissonError HOST_UNSUPPORTED
+ */
+export async function openHost(options: HostOptions, id: string, pool: WorkerPool, lxcfs: Lxcfs): Promise<Host> {
+  const found = await pool.facts(`caisson-${id}`);
+  const facts = { ...found, lxcfs: await lxcfs.first(), ...options.facts };
+  const { major, minor, release } = facts.kernel;
+  if (major < 5 || (major === 5 && minor < 9)) {
+    throw new CaissonError('HOST_UNSUPPORTED', `Linux ${release} is too old`, {
+      hint: 'Linux 5.9 or newer is needed (clone3, close_range)',
+    });
+  }
+  return {
+    pool,
+    facts,
+    arenas: new ArenaPool(),
+    lxcfs,
+    bootId: await hostBootId(),
+    keeper: null,
+    runDir: options.runDir ?? `/run/caisson/${id}`,
+    uuids: new Map(),
+    faults: options.faults ?? {},
+  };
 }

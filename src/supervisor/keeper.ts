@@ -8,6 +8,7 @@ import { KEPT_FROM, LOG_PLACE, LOG_REGISTERS } from '../plan/kept.js';
 import type { Kept } from '../plan/record.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
 import { O } from '../syscalls/abi/constants.js';
+import { leaveChild, takeChildBack } from '../syscalls/children.js';
 import { close, duplicate } from '../syscalls/fs.js';
 import {
   type KeeperProcess,
@@ -18,7 +19,7 @@ import {
   takeHeld,
 } from '../syscalls/keeper/keeper.js';
 import { SyscallError, trySyscall } from '../syscalls/libc.js';
-import { reap, sendSignal } from '../syscalls/process.js';
+import { pidOf, reap, sendSignal } from '../syscalls/process.js';
 import { type Watch, watch } from '../syscalls/watch.js';
 import type { Registers } from '../workers/context.js';
 import { startTimeOf } from '../workers/host/record.js';
@@ -75,24 +76,36 @@ export class Keeper {
     return slot === undefined ? {} : { keeper: this.own.socket, slot };
   }
 
-  /** Copies of what an earlier supervisor's keeper holds of a container. */
-  take(name: string, { slot, registers }: Kept): Registers {
-    const found: Registers = {};
+  /** Before any place is given away: whose record names one has it. */
+  reserve(name: string, { slot }: Kept): void {
+    if (this.taken.has(slot)) return;
+    this.slots.set(name, slot);
+    this.taken.add(slot);
+  }
+
+  /**
+   * Copies of what an earlier supervisor's keeper holds of the life of `pid`. There are several keepers where a supervisor
+   * has died while it took over: the newest that knows this life is right, since in the same place of an older one there
+   * may be the life before.
+   */
+  take(pid: number, { slot, registers }: Kept): Registers {
     const places = [
       ...[...registers.slice(0, LOG_PLACE).entries()],
       ...LOG_REGISTERS.map((register, index) => [LOG_PLACE + index, register] as const),
     ];
-    for (const { pidfd } of this.former) {
+    for (const { pidfd: keeper } of this.former.toReversed()) {
+      const found: Registers = {};
       for (const [place, register] of places) {
-        const fd = found[register] === undefined ? takeHeld(pidfd, slot, place) : undefined;
+        const fd = takeHeld(keeper, slot, place);
         if (fd !== undefined) found[register] = raised(fd);
       }
+      const pidfd = found['fd:pidfd'];
+      const known = pidfd === undefined ? undefined : pidOf(pidfd);
+      // One that has been reaped has no number any more.
+      if (known === pid || known === -1) return found;
+      for (const fd of Object.values(found)) close(fd);
     }
-    if (Object.keys(found).length > 0 && !this.taken.has(slot)) {
-      this.slots.set(name, slot);
-      this.taken.add(slot);
-    }
-    return found;
+    return {};
   }
 
   /** The container is removed: its place is another's. */
@@ -126,7 +139,8 @@ export class Keeper {
   /** All that lives has been handed to our own: the earlier ones may go. */
   async endFormer(): Promise<void> {
     await this.settled();
-    for (const { pidfd } of this.former.splice(0)) {
+    for (const { pid, pidfd } of this.former.splice(0)) {
+      takeChildBack(pid);
       sendSignal(pidfd, SIGKILL);
       await ended(pidfd);
       close(pidfd);
@@ -148,7 +162,7 @@ export class Keeper {
       await unlink(this.file).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;
       });
-    }
+    } else leaveChild(own.pid);
     close(own.socket);
     close(own.pidfd);
   }

@@ -1,5 +1,5 @@
 /** The supervisor: all containers of one state directory. It remembers; machines decide, workers do. */
-import { readFile, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { AutostartOutcome } from '../machines/autostart.js';
@@ -8,34 +8,29 @@ import type { HostFacts } from '../plan/facts.js';
 import { compileDiscard, compilePrepare, compilePrepareWithoutScope, compileRelease } from '../plan/host.js';
 import { compileUnlinkJournal } from '../plan/link-journal.js';
 import { compileUnshift } from '../plan/ownership.js';
-import { parseRecord } from '../plan/record.js';
 import type { Plan } from '../plan/step.js';
 import { type ContainerSpec, type IdMap, resolveSpec } from '../spec/container.js';
 import { asCaissonError, CaissonError } from '../spec/errors.js';
 import type { GroupInput } from '../spec/schema/group.js';
 import type { ContainerStats } from '../spec/stats/types.js';
-import { close } from '../syscalls/fs.js';
 import { releaseWatches } from '../syscalls/watch.js';
-import type { Registers } from '../workers/context.js';
 import { type PoolOptions, WorkerPool } from '../workers/pool.js';
 import type { UnpackLimits, UnpackOptions } from '../workers/unpacker.js';
-import { findAlive } from './adoption.js';
 import { assignedTo, UNREAD } from './assigned.js';
 import type { ShutdownOutcome } from './boot.js';
 import { Container } from './container.js';
 import type { CaissonEvent, EventLog } from './events.js';
 import type { Group } from './group.js';
-import { ArenaPool, type Host } from './host.js';
+import { type Host, openHost } from './host.js';
 import { DEFAULT_ID_POOL, IdAllocator, type IdPool } from './ids.js';
 import { type CreateInput, resolveInput } from './input.js';
 import { type EventJournal, openJournal } from './journal/events.js';
 import type { JournalOptions } from './journal/journal.js';
 import { Keeper } from './keeper.js';
 import { DEFAULT_ARCHIVE_LIMITS, isDigest, Layers } from './layers.js';
-import { LIFE_FILE, readLife } from './life.js';
 import { lockState, type StateLock } from './lock.js';
 import { Lxcfs } from './lxcfs/lxcfs.js';
-import { hostBootId, POWER_FILE, readPower } from './power.js';
+import { Recovery } from './recovery.js';
 import { collect, intervalOf, type StatsOptions, type StatsSample, samples, type WatchStatsOptions } from './stats.js';
 import { type Discard, Store, type StoredContainer } from './store.js';
 import { buildTemplate } from './templates.js';
@@ -104,38 +99,20 @@ export class Supervisor implements AsyncDisposable {
     const lock = lockState(store.dir);
     const pool = new WorkerPool(options);
     try {
-      const found = await pool.facts(`caisson-${store.id}`);
-      const facts = { ...found, lxcfs: await lxcfs.first(), ...options.facts };
-      if (facts.kernel.major < 5 || (facts.kernel.major === 5 && facts.kernel.minor < 9)) {
-        throw new CaissonError('HOST_UNSUPPORTED', `Linux ${facts.kernel.release} is too old`, {
-          hint: 'Linux 5.9 or newer is needed (clone3, close_range)',
-        });
-      }
-      const runDir = options.runDir ?? `/run/caisson/${store.id}`;
-      const host: Host = {
-        pool,
-        facts,
-        arenas: new ArenaPool(),
-        lxcfs,
-        bootId: await hostBootId(),
-        runDir,
-        uuids: new Map(),
-        keeper: null,
-        faults: options.faults ?? {},
-      };
+      const host = await openHost(options, store.id, pool, lxcfs);
       const ids = new IdAllocator(options.idPool ?? DEFAULT_ID_POOL);
       const journal = await openJournal(join(store.dir, '.journal'), options.journal ?? {});
       const limits = { ...DEFAULT_ARCHIVE_LIMITS, ...options.archiveLimits };
       const layers = new Layers(store.dir, limits, path => discard(host, path));
       const supervisor = new Supervisor(store, host, ids, journal.log, journal, lock, options.logger ?? null, layers);
       try {
-        await supervisor.perform(compilePrepare(facts, runDir));
+        await supervisor.perform(compilePrepare(host.facts, host.runDir));
         await supervisor.startKeeper();
         await supervisor.load();
         await host.keeper?.endFormer();
       } catch (error) {
         await host.keeper?.close(true);
-        await supervisor.perform(compileRelease(facts, runDir)).catch(() => undefined);
+        await supervisor.perform(compileRelease(host.facts, host.runDir)).catch(() => undefined);
         await journal.close();
         throw error;
       }
@@ -385,26 +362,17 @@ export class Supervisor implements AsyncDisposable {
   }
 
   private async load(): Promise<void> {
-    const { containers, setAside, directories } = await this.store.load(this.discard);
-    for (const error of setAside) this.tellSetAside(error);
-    for (const stored of containers) {
-      try {
-        this.restore(stored);
-      } catch (error) {
-        // One record that this version does not accept must not keep the others from being supervised.
-        if (!CaissonError.is(error)) throw error;
-        await this.store.setAside(String(stored.spec.name));
-        this.tellSetAside(
-          new CaissonError('STATE_INVALID', `record of ${String(stored.spec.name)}: ${error.message}`, {
-            field: error.field,
-            cause: error,
-          }),
-        );
-      }
-    }
+    const recovery = new Recovery(this.store, this.host, {
+      restore: stored => this.restore(stored),
+      setAside: error => this.tellSetAside(error),
+      makeRoomFor: ({ spec }) => this.makeRoomFor(spec),
+      remove: ({ name }) => this.remove(name),
+      discard: this.discard,
+    });
+    const { containers, complete } = await recovery.read();
     // A record that is set aside may yet be mended: what it needs stays.
-    await this.layers.sweep(this.containers.size === directories);
-    await Promise.all(this.list().map(container => this.recover(container)));
+    await this.layers.sweep(complete);
+    await recovery.takeOver(containers);
     for (const error of await this.tree.load()) this.tellSetAside(error);
   }
 
@@ -442,7 +410,7 @@ export class Supervisor implements AsyncDisposable {
     return new Container({ host, spec, assigned, log, logger, remove: () => this.remove(spec.name) });
   }
 
-  private restore(stored: StoredContainer): void {
+  private restore(stored: StoredContainer): Container {
     const spec = resolveSpec(stored.spec, () => stored.idmap ?? this.ids.allocate());
     if (spec.rootfs.kind === 'archive') {
       if (!isDigest(stored.layer))
@@ -450,40 +418,9 @@ export class Supervisor implements AsyncDisposable {
       this.layers.claim(spec.name, stored.layer);
     }
     if (spec.idmap !== null) this.ids.claim(spec.name, spec.idmap);
-    const assigned = this.assign(spec, stored.created, stored.layer);
-    this.containers.set(spec.name, this.make(spec, assigned));
-  }
-
-  /** Adopts what runs; ends what was half-made, found in its cgroup, and clears what the dead left (LIF-13). */
-  private async recover(container: Container): Promise<void> {
-    await this.recall(container);
-    await container.custody.recallConsole();
-    await this.makeRoomFor(container.spec);
-    const record = await readFile(join(container.runDir, 'pid'), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      return undefined;
-    });
-    const found = record === undefined ? undefined : await this.find(container.name, record);
-    if (found !== undefined) {
-      await container.custody.adopt(found.pid, found.registers);
-      return;
-    }
-    await container.custody.sweep();
-    // It has ended while nobody looked (LIF-47).
-    if (container.custody.keeping.isLeftover()) await this.remove(container.name);
-  }
-
-  /** PID 1 by its record: with what a keeper holds of it, or alone if it is alive. */
-  private async find(name: string, record: string): Promise<{ pid: number; registers: Registers } | undefined> {
-    const parsed = parseRecord(record);
-    if (parsed === undefined) return undefined;
-    const { pid, kept } = parsed;
-    const held = kept === null ? {} : (this.host.keeper?.take(name, kept) ?? {});
-    if (held['fd:pidfd'] !== undefined) return { pid, registers: held };
-    const alive = await findAlive(record);
-    if (alive !== undefined) return { pid, registers: { ...held, 'fd:pidfd': alive.pidfd } };
-    for (const fd of Object.values(held)) close(fd);
-    return undefined;
+    const container = this.make(spec, this.assign(spec, stored.created, stored.layer));
+    this.containers.set(spec.name, container);
+    return container;
   }
 
   private async startKeeper(): Promise<void> {
@@ -506,27 +443,6 @@ export class Supervisor implements AsyncDisposable {
   private async makeRoomFor(spec: ContainerSpec): Promise<void> {
     const plan = compilePrepareWithoutScope(spec, this.host.facts);
     if (plan !== null) await this.perform(plan);
-  }
-
-  /** What was written of its last life, if it can be read. */
-  private async recall(container: Container): Promise<void> {
-    const directory = this.store.directoryOf(container.name);
-    const tolerantly = async (file: string, read: () => Promise<void>): Promise<void> => {
-      try {
-        await read();
-      } catch (error) {
-        if (!CaissonError.is(error)) throw error;
-        await this.store.setAside(container.name, file);
-        this.tellSetAside(error);
-      }
-    };
-    await tolerantly(LIFE_FILE, async () => {
-      const record = await readLife(directory);
-      if (record !== undefined) container.custody.remember(record);
-    });
-    await tolerantly(POWER_FILE, async () => {
-      container.custody.keeping.power.recall(await readPower(directory));
-    });
   }
 
   private readonly discard: Discard = path => discard(this.host, path);

@@ -27,6 +27,11 @@ export function reap(pidfd: number): RawExit | 'not-a-child' | undefined {
   return { code, status: arena.getI32(info + 24) };
 }
 
+/** Which process a pidfd of ours is of; -1 when that has been reaped. */
+export function pidOf(pidfd: number): number {
+  return Number(/^Pid:\s*(-?\d+)/m.exec(readFile(`/proc/self/fdinfo/${pidfd}`))?.[1] ?? -1);
+}
+
 /** True for a child of this process that has not been reaped. */
 export function isOwnChild(pidfd: number): boolean {
   const info = scratch().alloc(128);

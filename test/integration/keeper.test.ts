@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { compile, REAPER } from '../lib/programs.ts';
 import { type Spec, type SpecInput, until, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
+import { own } from '../lib/snapshot.ts';
 import { Victim } from '../lib/victim.ts';
 
 const rig = useRig();
@@ -93,6 +94,78 @@ test('started anew while containers start, it has them all', async () => {
   await rig.close(supervisor);
   const next = await rig.open({ stateDir });
   for (const name of names) await answers(next.get(name), name);
+});
+
+test('a supervisor killed while it takes over leaves two keepers: the next one takes each life from the one that knows it', async () => {
+  const stateDir = rig.stateDir();
+  const program = join(rig.dir, 'reaper');
+  if (!existsSync(program)) compile(program, REAPER);
+  const victims: Victim[] = [];
+  const supervise = (options: { specs: SpecInput[]; start?: boolean }): Victim => {
+    const victim = new Victim({ stateDir, ...options }, { program, mode: 'slow' });
+    victims.push(victim);
+    return victim;
+  };
+  const keeperFile = `/run/caisson/${own(stateDir)}/.keeper`;
+  const keepers = (): number[] =>
+    readFileSync(keeperFile, 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map(line => Number(line.split(' ')[0]));
+  const pidFile = `/run/caisson/${own(stateDir)}/again/pid`;
+  const recordedPid = (): number => (existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8').split(' ')[0]) : 0);
+  let stopped = 0;
+  try {
+    const first = supervise({ specs: [spec('again', { restart: { policy: 'always' } }), spec('other')] });
+    const { pids } = await first.ready;
+    await first.kill();
+    const [life = 0, otherLife = 0] = [pids?.again, pids?.other];
+    // The second one cannot end the first one's keeper, since its own does not answer.
+    const second = supervise({ specs: [], start: false });
+    await until(() => keepers().length === 2, 'it is taking over', slow(10_000));
+    stopped = keepers()[1] ?? 0;
+    process.kill(stopped, 'SIGSTOP');
+    // What the old keeper holds of it is the life before.
+    process.kill(life, 'SIGKILL');
+    await until(() => ![0, life].includes(recordedPid()), 'its next life', slow(4000));
+    const nextLife = recordedPid();
+    await second.kill();
+    expect(keepers()).toHaveLength(2);
+    process.kill(stopped, 'SIGCONT');
+    stopped = 0;
+
+    const supervisor = await rig.open({ stateDir });
+    expect(supervisor.get('again')).toMatchObject({ state: 'running', pid: nextLife });
+    expect(supervisor.get('other')).toMatchObject({ state: 'running', pid: otherLife });
+    await answers(supervisor.get('again'), 'one');
+    await answers(supervisor.get('other'), 'two');
+    expect(keepers()).toHaveLength(1);
+  } finally {
+    if (stopped !== 0) process.kill(stopped, 'SIGCONT');
+    for (const victim of victims) await victim.release();
+  }
+});
+
+test('a place that a record still claims is given to nobody else', async () => {
+  const stateDir = rig.stateDir();
+  const first = await rig.open({ stateDir });
+  const containers = await Promise.all(['a', 'b'].map(name => first.create(spec(name))));
+  await Promise.all(containers.map(container => container.start()));
+  process.kill(keeperOf(first), 'SIGSTOP');
+  const stopped = keeperOf(first);
+  await rig.close(first);
+  // A keeper that is gone has nothing to give, but what the records say of places holds.
+  process.kill(stopped, 'SIGKILL');
+  const next = await rig.open({ stateDir });
+  const third = await next.create(spec('c'));
+  await third.start();
+  const placeOf = (container: Container): string | undefined =>
+    readFileSync(join(container.runDir, 'pid'), 'utf8').split(' ')[2];
+  const places = ['a', 'b', 'c'].map(name => placeOf(next.get(name)));
+  expect(new Set(places).size).toBe(3);
+  await rig.close(next);
+  const last = await rig.open({ stateDir });
+  await answers(last.get('c'), 'three');
 });
 
 test('LIF-12: many containers are adopted in one go, each with its console', async () => {

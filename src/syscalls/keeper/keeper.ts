@@ -209,7 +209,8 @@ export function keeperAnswer(socket: number): number | undefined | null {
 /** A copy of what another process' keeper holds there (Linux 5.6); undefined when it holds nothing. */
 export function takeHeld(keeper: number, slot: number, place: number): number | undefined {
   const fd = trySyscall('pidfd_getfd', keeper, BASE + slot * SLOT_SIZE + place, 0);
-  if (fd === -9) return undefined;
+  // EBADF: nothing is there; ESRCH: that process has just ended.
+  if (fd === -9 || fd === -3) return undefined;
   if (fd < 0) throw new SyscallError('pidfd_getfd', -fd, `slot ${slot}, place ${place}`);
   return fd;
 }
