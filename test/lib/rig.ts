@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import {
@@ -171,8 +171,11 @@ export class Rig {
       if (this.base !== undefined) expect(await settledDifference(this.base), 'left behind by this test file').toBe('');
     } finally {
       // Only after a failure is there anything.
-      await sweep();
-      if (this.dir !== '') removeTree(this.dir);
+      try {
+        await sweep();
+      } finally {
+        if (this.dir !== '') removeTree(this.dir);
+      }
     }
   }
 
@@ -277,7 +280,29 @@ async function sweep(): Promise<void> {
     }
     await new Promise(resolve => setTimeout(resolve, 20));
   }
-  for (const path of ownVolatile()) removeTree(path);
+  for (const path of ownVolatile()) {
+    endKeepers(path);
+    unmountSelf(path);
+    removeTree(path);
+  }
+}
+
+/** A supervisor that died before another could take over has left its keeper: by pid and start time, as it is recorded. */
+function endKeepers(volatile: string): void {
+  const file = join(volatile, '.keeper');
+  if (!existsSync(file)) return;
+  for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {
+    const [pid = '', startTime] = line.split(' ');
+    const stat = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8') : '';
+    if (stat.includes(' (caisson-keeper) ') && stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] === startTime)
+      process.kill(Number(pid), 'SIGKILL');
+  }
+}
+
+/** A supervisor makes its volatile directory a mount of itself, so that it can be shared; nothing else of it is ours. */
+function unmountSelf(path: string): void {
+  const mounted = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  if (mounted.some(line => line.split(' ')[4] === path)) execFileSync('umount', [path]);
 }
 
 /** Refuses to remove anything below which something is mounted. */
