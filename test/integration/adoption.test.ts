@@ -2,12 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { CaissonEvent, Supervisor } from 'caisson';
 import { afterEach, describe, expect, test } from 'vitest';
-import { compile, REAPER } from '../lib/programs.ts';
+import { BESET_INIT, compile, compileInto, REAPER } from '../lib/programs.ts';
 import { finish, type Spec, type SpecInput, until, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
 import { own } from '../lib/snapshot.ts';
@@ -223,6 +223,53 @@ describe('LIF-12: after kill -9 of the supervisor', () => {
     await adopted.unfreeze();
     expect(adopted.state).toBe('running');
     expect(await adopted.kill()).toMatchObject({ state: 'stopped' });
+  });
+});
+
+describe('LIF-12: while nobody supervises', () => {
+  /** A tree with the program, and a container of it whose supervisor is killed once it has said `word`. */
+  async function beset(how: 'traced' | 'stopped', mode: 'slow' | 'fast') {
+    const tree = rig.tree();
+    const init = compileInto(tree, 'beset', BESET_INIT);
+    // Once it is back it stays.
+    writeFileSync(
+      join(tree, 'bin/once'),
+      '#!/bin/sh\n[ -e /etc/again ] && exec sleep 1000\ntouch /etc/again\nexec /bin/beset $1\n',
+    );
+    chmodSync(join(tree, 'bin/once'), 0o755);
+    expect(init).toBe('/bin/beset');
+    const { stateDir, pid } = await orphaned(spec('', { rootfs: tree, init: '/bin/once', args: [how] }), mode);
+    const ticks = (): number => Number(readFileSync(join(tree, 'tmp/ticks'), 'utf8') || 0);
+    await until(() => existsSync(join(tree, 'tmp/ticks')), 'it runs');
+    return { tree, stateDir, pid, ticks };
+  }
+
+  const tracerOf = (pid: number): number =>
+    Number(/TracerPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+
+  test('a PID 1 that is traced from inside already goes on, and its reboot is carried out', async () => {
+    // Its tracer is not ours: how it ends is read from its zombie, which the host's init has to leave long enough.
+    const { tree, stateDir, pid, ticks } = await beset('traced', 'slow');
+    await until(() => tracerOf(pid) !== 0, 'it is traced');
+    const before = ticks();
+    await until(() => ticks() > before + 2, 'it goes on');
+    writeFileSync(join(tree, 'tmp/end'), '');
+    await until(() => !existsSync(`/proc/${pid}/root/tmp`), 'ended');
+    const supervisor = await rig.open({ stateDir });
+    await until(() => supervisor.get('web').restartCount === 1, 'back after the reboot');
+    expect(await exits(supervisor)).toMatchObject([{ kind: 'reboot', confidence: 'exact' }]);
+  });
+
+  test('SIGSTOP from inside does not stop a PID 1 that the keeper traces', async () => {
+    const { tree, stateDir, pid, ticks } = await beset('stopped', 'fast');
+    await until(() => tracerOf(pid) !== 0, 'the keeper traces it');
+    const before = ticks();
+    await until(() => ticks() > before + 10, 'it goes on');
+    writeFileSync(join(tree, 'tmp/end'), '');
+    await until(() => !existsSync(`/proc/${pid}/root/tmp`), 'ended');
+    const supervisor = await rig.open({ stateDir });
+    await until(() => supervisor.get('web').restartCount === 1, 'back after the reboot');
+    expect(await exits(supervisor)).toMatchObject([{ kind: 'reboot', confidence: 'exact' }]);
   });
 });
 

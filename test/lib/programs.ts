@@ -56,6 +56,45 @@ int main(int argc, char **argv) {
 }
 `;
 
+/**
+ * A PID 1 with a tracer inside (`traced`) or a child that sends it SIGSTOP again and again (`stopped`). It reboots once
+ * /tmp/end is there, and counts in /tmp/ticks meanwhile.
+ */
+export const BESET_INIT = String.raw`
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/reboot.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static void nap(void) { struct timespec time = {0, 20000000}; nanosleep(&time, 0); }
+int main(int argc, char **argv) {
+  if (argc < 2) return 1;
+  if (fork() == 0) {
+    if (strcmp(argv[1], "traced") == 0) {
+      if (ptrace(PTRACE_SEIZE, 1, 0, 0) != 0) { perror("PTRACE_SEIZE"); return 1; }
+      puts("traced");
+      fflush(stdout);
+      for (int status; waitpid(1, &status, __WALL) == 1;) ptrace(PTRACE_CONT, 1, 0, WIFSTOPPED(status) ? WSTOPSIG(status) : 0);
+      return 0;
+    }
+    puts("stopping");
+    fflush(stdout);
+    for (;; nap()) kill(1, SIGSTOP);
+  }
+  for (unsigned ticks = 0; access("/tmp/end", F_OK) != 0; ticks++, nap()) {
+    FILE *file = fopen("/tmp/ticks", "w");
+    if (file) { fprintf(file, "%u\n", ticks); fclose(file); }
+  }
+  reboot(RB_AUTOBOOT);
+  return 2;
+}
+`;
+
 /** Prints what it was born with, touching nothing: descriptors, signal state, ids. */
 export const BIRTH = String.raw`
 #define _GNU_SOURCE
