@@ -29,7 +29,7 @@ function unconfined(why: string, outcome: PlanNotice['outcome']): Confinement {
   return {
     load: [],
     apply: [],
-    notices: [{ code: 'unconfined', ...(outcome === undefined ? {} : { outcome }), message: `unconfined: ${why}` }],
+    notices: [{ code: 'unconfined', ...(outcome === undefined ? {} : { outcome }), message: why }],
   };
 }
 

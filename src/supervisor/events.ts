@@ -45,8 +45,8 @@ export type EventBody =
         | 'event-too-large';
       readonly message: string;
     }
-  /** PID 1 has told its manager something (LIF-38): the fields of one message. */
-  | { readonly type: 'notify'; readonly fields: NotifyFields }
+  /** PID 1 has told its manager something (LIF-38): the fields of one message; `untold` as with `syslog`. */
+  | { readonly type: 'notify'; readonly fields: NotifyFields; readonly untold: number }
   /** A program inside has sent a message to /dev/log; `untold`: so many since the last that were not told. */
   | ({ readonly type: 'syslog'; readonly untold: number } & Omit<SyslogMessage, 'time'>)
   /** The kernel has killed processes because the container's memory has run out: since the last event, and in this life. */

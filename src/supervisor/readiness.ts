@@ -1,6 +1,7 @@
 /** What PID 1 has told of itself, and whether it is up (LIF-36 to LIF-39). */
 import { CaissonError } from '../spec/errors.js';
 import { NOTHING_TOLD, type NotifyState, shutdownOf, signalsLevel, tell } from '../spec/notify.js';
+import { Allowance } from './allowance.js';
 import type { DatagramReader } from './datagrams.js';
 import type { EventBody } from './events.js';
 import { readNotify } from './notify.js';
@@ -26,6 +27,9 @@ export class Readiness {
   private reader: DatagramReader | undefined;
   private told: NotifyState = NOTHING_TOLD;
   private readonly waiters = new Set<Waiter>();
+  private readonly allowance = new Allowance();
+  /** An event of this life has told that it is up. */
+  private upTold = false;
 
   constructor(private readonly publish: (body: EventBody) => void) {}
 
@@ -42,6 +46,7 @@ export class Readiness {
   /** A new life: nothing has been told of it. */
   begin(): void {
     this.told = NOTHING_TOLD;
+    this.upTold = false;
   }
 
   /** @param socket stays open until `close`. */
@@ -49,9 +54,14 @@ export class Readiness {
     this.reader = readNotify(socket, pid, fields => {
       const before = this.told.ready;
       this.told = tell(this.told, fields);
-      this.publish({ type: 'notify', fields });
+      const text = Object.entries(fields).reduce((sum, field) => sum + Buffer.byteLength(field.join('=')), 0);
+      const untold = this.allowance.spend(text, Date.now());
+      if (untold !== undefined) this.publish({ type: 'notify', fields, untold });
       if (!this.told.ready || before) return;
-      this.publish({ type: 'ready', source: 'notify', action: 'instance-ready' });
+      // It may take that back and say it again for ever.
+      if (!this.upTold || untold !== undefined)
+        this.publish({ type: 'ready', source: 'notify', action: 'instance-ready' });
+      this.upTold = true;
       for (const waiter of [...this.waiters]) waiter.done();
     });
   }

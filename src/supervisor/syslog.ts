@@ -5,6 +5,7 @@ import type { ContainerSpec } from '../spec/container.js';
 import { parseSyslog, SYSLOG_SIZE, type SyslogText } from '../spec/syslog.js';
 import { close, duplicate } from '../syscalls/fs.js';
 import type { Registers } from '../workers/context.js';
+import { Allowance } from './allowance.js';
 import { DatagramReader } from './datagrams.js';
 import type { Host } from './host.js';
 import { performLive } from './mounts.js';
@@ -20,16 +21,11 @@ export interface SyslogMessage extends SyslogText {
 const KEPT = 256;
 /** Some 5,000 a second at most, so that a flood takes a twentieth of a processor. */
 const PACE = { burst: 128, pauseMs: 25 };
-/** Events for the supervisor's log, which all containers share: so many at once, and so many a second. */
-const EVENTS_AT_ONCE = 200;
-const EVENTS_PER_SECOND = 20;
 
 export class Syslog {
   private reader: DatagramReader | undefined;
   private readonly kept: SyslogMessage[] = [];
-  private allowance = EVENTS_AT_ONCE;
-  private counted = 0;
-  private untold = 0;
+  private readonly allowance = new Allowance();
 
   /** @param tell gets a message, and how many there were since the last one that nobody was told of. */
   constructor(private readonly tell: (message: SyslogMessage, untold: number) => void) {}
@@ -56,22 +52,8 @@ export class Syslog {
   private heard(message: SyslogMessage): void {
     this.kept.push(message);
     if (this.kept.length > KEPT) this.kept.shift();
-    if (!this.mayTell(message.time)) {
-      this.untold++;
-      return;
-    }
-    const { untold } = this;
-    this.untold = 0;
-    this.tell(message, untold);
-  }
-
-  private mayTell(now: number): boolean {
-    const gained = (Math.max(0, now - this.counted) / 1000) * EVENTS_PER_SECOND;
-    this.allowance = Math.min(EVENTS_AT_ONCE, this.allowance + gained);
-    this.counted = now;
-    if (this.allowance < 1) return false;
-    this.allowance--;
-    return true;
+    const untold = this.allowance.spend(Buffer.byteLength(message.message), message.time);
+    if (untold !== undefined) this.tell(message, untold);
   }
 }
 

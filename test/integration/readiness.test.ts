@@ -18,6 +18,23 @@ function follow(container: Container): NotifyEvent['fields'][] {
   return heard;
 }
 
+test('a PID 1 that never stops telling does not push everything else out of the event log', async () => {
+  const container = await rig.create(notifier('flood:3000', 'say:READY=1\\nSTATUS=last', 'hang'));
+  const events: NotifyEvent[] = [];
+  container.on('notify', event => events.push(event));
+  const ready: string[] = [];
+  container.on('ready', event => ready.push(event.type));
+  await container.start({ waitReady: true });
+  // All of it is heard, and the state is the last one; that it has come up at last is told whatever was before.
+  expect(container.notify).toMatchObject({ ready: true, status: 'last' });
+  expect(ready).toEqual(['ready']);
+  const bytes = events.reduce((sum, event) => sum + JSON.stringify(event).length, 0);
+  expect(events.length).toBeGreaterThan(10);
+  expect(bytes).toBeLessThan(256 * 1024);
+  await new Promise(resolve => setTimeout(resolve, 1500));
+  await container.kill();
+});
+
 describe.each(MODES)('%s', mode => {
   test('HST-25, HST-37, LIF-36: READY=1 makes the container ready; running comes before', async () => {
     const container = await rig.create({ mode, ...notifier('ms:100', 'say:READY=1\\nSTATUS=Up and running', 'hang') });

@@ -2,7 +2,7 @@
 
 /**
  * Talks to its manager by sd_notify(3), as its arguments say one after another: `say:TEXT` (with \n for newlines),
- * `child:TEXT` from another process, `long:BYTES`, `barrier:` and wait until the descriptor sent with it is closed,
+ * `flood:N` messages of 4000 bytes, `child:TEXT` from another process, `long:BYTES`, `barrier:` and wait until the descriptor sent with it is closed,
  * `ms:N` to sleep, `hang`. It prints `done` after each. A signal 37 ends it.
  */
 export const NOTIFIER = String.raw`
@@ -55,6 +55,12 @@ int main(int argc, char **argv) {
     char *colon = strchr(argv[i], ':'), *value = colon ? colon + 1 : "";
     if (colon) unescape(value);
     if (!strncmp(argv[i], "say:", 4)) send_text(value, strlen(value), -1);
+    else if (!strncmp(argv[i], "flood:", 6)) {
+      char text[4000];
+      memset(text, 'x', sizeof text);
+      memcpy(text, "X_FLOOD=", 8);
+      for (int n = atoi(value); n > 0; n--) send_text(text, sizeof text, -1);
+    }
     else if (!strncmp(argv[i], "child:", 6)) {
       pid_t pid = fork();
       if (pid == 0) { send_text(value, strlen(value), -1); _exit(0); }
