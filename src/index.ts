@@ -2,7 +2,7 @@
 
 export type { AutostartOutcome } from './machines/autostart.js';
 export { describe as describeExit, type ExitStatus } from './machines/exit.js';
-export { GROUP_STATES, type GroupState } from './machines/group.js';
+export { GROUP_STATES, type GroupState } from './machines/group-memory.js';
 export type { Health } from './machines/probing.js';
 export { type Initiator, type Reason, STATES, type StateName } from './machines/states.js';
 export { explain, explainJSON } from './plan/explain.js';
