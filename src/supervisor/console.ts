@@ -25,6 +25,9 @@ export interface ConsoleChunk {
   readonly lost: number;
 }
 
+/** More than a terminal and the pipe to the log hold: who was sent the other side of the terminal may go on printing. */
+const MOST_LEFT = 256 * 1024;
+
 interface PendingWrite {
   data: Uint8Array;
   readonly done: (error?: Error | null) => void;
@@ -216,7 +219,8 @@ export class Console {
   }
 
   private async drain(master: number): Promise<void> {
-    for (;;) {
+    const end = this.ring.end + MOST_LEFT;
+    while (this.ring.end < end) {
       const data = this.recorder === null ? readNow(master) : await this.recorder.take(master, this.ring.end);
       if (!data || data.length === 0) return;
       this.ring.write(data);

@@ -163,6 +163,8 @@ export function chmodat(dir: number, path: string, mode: number): void {
 
 export interface Stat {
   readonly mode: number;
+  /** Names that it has; 0: it has been removed. */
+  readonly links: number;
   readonly uid: number;
   readonly gid: number;
   readonly size: number;
@@ -178,6 +180,7 @@ export function statFd(fd: number): Stat {
   const result = trySyscall('statx', fd, arena.cstring(''), AT.AT_EMPTY_PATH, STATX_BASIC_AND_MNT_ID, buffer);
   if (result < 0) throw new SyscallError('statx', -result, `fd ${fd}`);
   return {
+    links: arena.getU32(buffer + 16),
     uid: arena.getU32(buffer + 20),
     gid: arena.getU32(buffer + 24),
     mode: arena.getU32(buffer + 28) & 0xffff,

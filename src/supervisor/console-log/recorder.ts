@@ -5,12 +5,13 @@
  */
 import { open as openCallback } from 'node:fs';
 import { unlink } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { KEPT_FROM, LOG_FILE, LOG_PIPE } from '../../plan/kept.js';
 import type { ConsoleLogSpec } from '../../spec/container.js';
 import { asCaissonError } from '../../spec/errors.js';
 import { O } from '../../syscalls/abi/constants.js';
-import { close, duplicate } from '../../syscalls/fs.js';
+import { close, duplicate, statFd } from '../../syscalls/fs.js';
 import { readBack, readNow } from '../../syscalls/io.js';
 import { bytesIn, openPipe, type Pipe, seekEnd, spliceNow, spliceToFile } from '../../syscalls/splice.js';
 import type { Registers } from '../../workers/context.js';
@@ -33,6 +34,8 @@ interface Current {
   readonly fd: number;
   readonly path: string;
   size: number;
+  /** The link has been made to show it, as far as that is possible. */
+  shown: boolean;
 }
 
 export class Recorder {
@@ -40,6 +43,8 @@ export class Recorder {
   private file: Current | undefined;
   /** When it is tried again, ms; undefined while all is well. */
   private failedUntil: number | undefined;
+  /** The link could not be made to show the newest file, and that was told. */
+  private hidden = false;
 
   constructor(
     private readonly segments: Segments,
@@ -65,19 +70,34 @@ export class Recorder {
   }
 
   /**
-   * Moves what the terminal has.
+   * Moves what the terminal has. It does not fail: what cannot be recorded is returned all the same.
    * @param offset absolute, of the next byte.
    * @returns what was moved, to be told to those who follow; empty when there was nothing.
    */
   async take(master: number, offset: number): Promise<Buffer> {
-    if (this.failedUntil !== undefined && performance.now() < this.failedUntil) return readNow(master) ?? EMPTY;
+    if (this.failedUntil !== undefined && performance.now() < this.failedUntil) {
+      // No wait for a disk lets others have their turn, and a payload may print faster than we read.
+      await nextTurn();
+      return readNow(master) ?? EMPTY;
+    }
+    let recorded: Buffer = EMPTY;
     try {
-      await this.prepare(offset);
+      const { pipe, file } = await this.prepare(offset);
+      const left = fill(pipe, master);
+      if (left === 0) return EMPTY;
+      const from = file.size;
+      try {
+        await empty(pipe, file, left);
+      } finally {
+        recorded = told(file, from);
+        if (file.size > 0 && !file.shown) await this.show(file);
+      }
+      if (this.failedUntil !== undefined) this.recovered(offset);
+      return recorded;
     } catch (error) {
       await this.fail(error);
-      return Buffer.concat([this.fromPipe(), readNow(master) ?? EMPTY]);
+      return Buffer.concat([recorded, this.fromPipe(), readNow(master) ?? EMPTY]);
     }
-    return await this.flush(master, offset);
   }
 
   close(): void {
@@ -87,48 +107,22 @@ export class Recorder {
     this.failedUntil = undefined;
   }
 
-  private async flush(master: number, offset: number): Promise<Buffer> {
-    const { pipe, file } = this;
-    if (pipe === undefined || file === undefined) return EMPTY;
-    let left = bytesIn(pipe.read);
-    for (;;) {
-      const moved = spliceNow(master, pipe.write, MOST_AT_ONCE);
-      left += moved;
-      if (moved === 0 || left >= MOST_AT_ONCE) break;
-    }
-    if (left === 0) return EMPTY;
-    const from = file.size;
-    let failure: unknown;
-    while (left > 0 && failure === undefined) {
-      try {
-        const moved = await spliceToFile(pipe.read, file.fd, left);
-        file.size += moved;
-        left -= moved;
-      } catch (error) {
-        failure = error;
-      }
-    }
-    const data = readBack(file.fd, from, file.size - from);
-    if (failure === undefined) {
-      if (this.failedUntil !== undefined) this.recovered(offset);
-      return data;
-    }
-    await this.fail(failure);
-    return Buffer.concat([data, this.fromPipe()]);
-  }
-
-  /** There is a pipe, and a file that has room and ends at `offset`. */
-  private async prepare(offset: number): Promise<void> {
-    if (this.file !== undefined && this.file.size < this.limits.maxBytes) return;
+  /** A pipe, and a file that has room and ends at `offset`. */
+  private async prepare(offset: number): Promise<{ pipe: Pipe; file: Current }> {
     this.pipe ??= openPipe(KEPT_FROM);
-    const former = this.file;
-    this.file = await this.openAt(offset);
+    const { pipe, file: former } = this;
+    // Somebody who wants room on the disk may have removed it: what goes there has no name any more.
+    if (former !== undefined && former.size < this.limits.maxBytes && statFd(former.fd).links > 0)
+      return { pipe, file: former };
+    const file = await this.openAt(offset);
+    this.file = file;
     try {
       // Before the first byte is on its way.
       await this.events.hold(this.registers);
     } finally {
       if (former !== undefined) close(former.fd);
     }
+    return { pipe, file };
   }
 
   private async openAt(offset: number): Promise<Current> {
@@ -142,12 +136,23 @@ export class Recorder {
     const path = goesOn?.path ?? this.segments.pathOf(offset);
     const low = await openFile(path, O.O_RDWR | O.O_CREAT | O.O_NOFOLLOW, 0o600);
     try {
-      const fd = duplicate(low, KEPT_FROM);
-      const size = seekEnd(fd);
-      if (goesOn === undefined) await this.segments.show(path);
-      return { fd, path, size };
+      const size = seekEnd(low);
+      return { fd: duplicate(low, KEPT_FROM), path, size, shown: false };
     } finally {
       close(low);
+    }
+  }
+
+  /** Once there is something to see. The link is for people: without it all is recorded, too. */
+  private async show(file: Current): Promise<void> {
+    file.shown = true;
+    try {
+      await this.segments.show(file.path);
+      this.hidden = false;
+    } catch (error) {
+      if (!this.hidden)
+        this.events.notice(`console.log does not show the newest of the log: ${asCaissonError(error).message}`);
+      this.hidden = true;
     }
   }
 
@@ -174,6 +179,36 @@ export class Recorder {
     const parts: Buffer[] = [];
     while (pipe !== undefined && bytesIn(pipe.read) > 0) parts.push(readNow(pipe.read) ?? EMPTY);
     return Buffer.concat(parts);
+  }
+}
+
+/** From the terminal into the pipe; how much is in that. */
+function fill(pipe: Pipe, master: number): number {
+  let left = bytesIn(pipe.read);
+  for (;;) {
+    const moved = spliceNow(master, pipe.write, MOST_AT_ONCE);
+    left += moved;
+    if (moved === 0 || left >= MOST_AT_ONCE) return left;
+  }
+}
+
+/** From the pipe to the end of the file. */
+async function empty(pipe: Pipe, file: Current, bytes: number): Promise<void> {
+  for (let left = bytes; left > 0; ) {
+    const moved = await spliceToFile(pipe.read, file.fd, left);
+    file.size += moved;
+    left -= moved;
+  }
+}
+
+/** What was just moved. Zeros for what cannot be read back: its places in the stream are taken. */
+function told(file: Current, from: number): Buffer {
+  const length = file.size - from;
+  try {
+    const data = readBack(file.fd, from, length);
+    return data.length === length ? data : Buffer.concat([data], length);
+  } catch {
+    return Buffer.alloc(length);
   }
 }
 

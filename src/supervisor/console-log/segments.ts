@@ -2,7 +2,7 @@
  * The files of a console's log: each is named by the absolute offset of its first byte, so that no other record is needed
  * that could disagree with them. A gap between two is what could not be written.
  */
-import { lstat, mkdir, open, readdir, rename, symlink, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 export interface Segment {
@@ -54,10 +54,18 @@ export class Segments {
 
   /** The link shows this one. */
   async show(path: string): Promise<void> {
-    const fresh = join(this.container, `${LINK}.new`);
+    const link = join(this.container, LINK);
+    const target = join(DIRECTORY, basename(path));
+    if ((await readlink(link).catch(() => undefined)) === target) return;
+    const fresh = `${link}.new`;
     await unlink(fresh).catch(unlessGone);
-    await symlink(join(DIRECTORY, basename(path)), fresh);
-    await rename(fresh, join(this.container, LINK));
+    await symlink(target, fresh);
+    try {
+      await rename(fresh, link);
+    } catch (error) {
+      await unlink(fresh);
+      throw error;
+    }
   }
 
   private async look(name: string): Promise<Segment | undefined> {
