@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import type { CaissonEvent, Supervisor } from 'caisson';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
@@ -380,11 +381,40 @@ describe('hostile', () => {
 
   test.each([
     ['bytes', { bytes: 1 << 20 }, [{ name: 'a', data: Buffer.alloc(1 << 20) }]],
+    [
+      'bytes that only are passed over',
+      { bytes: 1 << 20 },
+      [{ name: 'a', type: 'V', data: Buffer.alloc(1 << 20) }, { name: 'b' }],
+    ],
     ['members', { members: 2 }, [{ name: 'a' }, { name: 'b' }, { name: 'c' }]],
   ])('one that unpacks to too many %s is given up', async (what, limits, members) => {
     await expect(unpacked(handMade(...members), limits)).rejects.toMatchObject({
       code: 'ARCHIVE_TOO_LARGE',
-      hint: expect.stringContaining(`archiveLimits.${what}`),
+      hint: expect.stringContaining(`archiveLimits.${what.split(' ')[0]}`),
+    });
+  });
+
+  test.each([
+    ['directories', '5'],
+    ['device nodes', '3'],
+  ])('one whose %s would fill the memory is given up', async (_, type) => {
+    const record = type === '5' ? { key: 'SCHILY.xattr.system.posix_acl_default', length: 60_000 } : undefined;
+    const count = (64 * 1024 * 1024) / (record?.length ?? 3990) + 1;
+    const one = (index: number): Buffer =>
+      tarOf({
+        name: 'd',
+        type,
+        pax:
+          record === undefined
+            ? { path: `d${index}/${'n'.repeat(3990)}` }
+            : { path: `d${index}`, [record.key]: Buffer.alloc(record.length) },
+      }).subarray(0, -1024);
+    const archive = join(rig.directory('archive'), 'made.tar.gz');
+    const all = Buffer.concat([...Array.from({ length: count }, (_unused, index) => one(index)), Buffer.alloc(1024)]);
+    writeFileSync(archive, gzipSync(all, { level: 1 }));
+    await expect(unpacked(archive)).rejects.toMatchObject({
+      code: 'ARCHIVE_TOO_LARGE',
+      message: expect.stringContaining('directories and device nodes'),
     });
   });
 

@@ -199,6 +199,61 @@ describe('is refused', () => {
     await expect(read(bytes)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   });
 
+  /** `piece` again and again; tells how much of it was taken. */
+  async function endless(piece: Buffer): Promise<{ error: unknown; taken: number }> {
+    let taken = 0;
+    async function* source(): AsyncGenerator<Buffer, void, void> {
+      for (; taken < 64 * 1024 * 1024; taken += piece.length) yield piece;
+    }
+    const members = new Members(new ByteReader(source()));
+    try {
+      await members.next();
+      return { error: undefined, taken };
+    } catch (error) {
+      return { error, taken };
+    }
+  }
+
+  test.each([
+    ['records for one member', 'x', paxRecord('comment', 'x'.repeat(400_000))],
+    ['records for all members', 'g', paxRecord('comment', 'x'.repeat(400_000))],
+    ['long names', 'L', Buffer.alloc(400_000, 'n')],
+    ['long links', 'K', Buffer.alloc(400_000, 'n')],
+  ])('%s without end, before more memory is taken than there may be', async (_, type, data) => {
+    const { error, taken } = await endless(tarOf({ name: 'h', type, data }).subarray(0, -1024));
+    expect(error).toMatchObject({
+      code: 'ARCHIVE_INVALID',
+      message: expect.stringMatching(/bytes long, after others/),
+    });
+    expect(taken).toBeLessThan(2 * 1024 * 1024);
+  });
+
+  test('a map of holes that is one endless number', async () => {
+    const pax = { 'GNU.sparse.major': '1', 'GNU.sparse.realsize': '1' };
+    const header = tarOf({ name: 'holes', pax, size: 2 ** 32, data: '' }).subarray(0, -1024);
+    let taken = 0;
+    async function* source(): AsyncGenerator<Buffer, void, void> {
+      yield header;
+      for (; taken < 1024 * 1024; taken += 512) yield Buffer.alloc(512, '1');
+    }
+    await expect(new Members(new ByteReader(source())).next()).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
+    expect(taken).toBeLessThan(8192);
+  });
+
+  test.each<[string, TarMember]>([
+    ['a path that the kernel would not take', { name: 'n', pax: { path: 'n/'.repeat(2049) } }],
+    ['a link that the kernel would not take', { name: 'n', type: '2', pax: { linkpath: 'n'.repeat(4097) } }],
+    ['a name that ends early for the kernel', { name: 'n', pax: { path: 'a/..\0' } }],
+    ['a link that ends early for the kernel', { name: 'n', type: '2', pax: { linkpath: '..\0' } }],
+    ['a link to nowhere', { name: 'n', type: '2', link: '' }],
+    ['an attribute whose name ends early', { name: 'n', pax: { 'SCHILY.xattr.user.a\0': 'x' } }],
+    ['an attribute with a long name', { name: 'n', pax: { [`SCHILY.xattr.user.${'a'.repeat(255)}`]: 'x' } }],
+    ['an attribute that is too large', { name: 'n', pax: { 'SCHILY.xattr.user.a': 'x'.repeat(65_537) } }],
+    ['an ACL that is too large', { name: 'n', pax: { 'SCHILY.acl.access': 'user:1:rwx,'.repeat(9000) } }],
+  ])('%s', async (_, member) => {
+    await expect(only(member)).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
+  });
+
   test('a damaged header after a good member', async () => {
     const bytes = tarOf(good, { name: 'second' });
     bytes.write('damage', 1536 + 100);

@@ -41,8 +41,13 @@ const KINDS: Readonly<Record<string, MemberKind>> = {
   D: 'directory',
   '6': 'fifo',
 };
-/** Longest extended header: the kernel's attributes take 64 KiB each, a path 4 KiB. */
+/** All extended headers of a member, or of all members: the kernel's attributes take 64 KiB each, a path 4 KiB. */
 const MAX_EXTENDED = 1024 * 1024;
+const MAX_GLOBAL_RECORDS = 10_000;
+/** PATH_MAX, XATTR_NAME_MAX and XATTR_SIZE_MAX: the kernel takes no more, and we need not remember more. */
+const MAX_PATH = 4096;
+const MAX_ATTRIBUTE_NAME = 255;
+const MAX_ATTRIBUTE = 65_536;
 const MAX_ID = 0xffff_fffe;
 const XATTR = 'SCHILY.xattr.';
 const ACLS: Readonly<Record<string, string>> = {
@@ -50,10 +55,16 @@ const ACLS: Readonly<Record<string, string>> = {
   'SCHILY.acl.default': 'system.posix_acl_default',
 };
 
-interface Before {
+/** What extended headers say: of all members that follow, or of the next one. */
+interface Extended {
+  readonly records: PaxRecord[];
+  /** Bytes of all these headers so far. */
+  length: number;
+}
+
+interface Before extends Extended {
   name?: Buffer;
   link?: Buffer;
-  records: PaxRecord[];
 }
 
 const withoutNul = (data: Buffer): Buffer => {
@@ -62,7 +73,7 @@ const withoutNul = (data: Buffer): Buffer => {
 };
 
 export class Members {
-  private readonly global: PaxRecord[] = [];
+  private readonly global: Extended = { records: [], length: 0 };
   /** Bytes of the archive's data that are still to come for the member at hand, and what fills up their last block. */
   private left = 0;
   private padding = 0;
@@ -73,7 +84,7 @@ export class Members {
 
   /** The next member; undefined at the end. What is left of the data of the one before is passed over. */
   async next(): Promise<Member | undefined> {
-    const before: Before = { records: [] };
+    const before: Before = { records: [], length: 0 };
     for (;;) {
       await this.pass();
       const block = await this.block();
@@ -127,26 +138,29 @@ export class Members {
   /** Takes in a header that only says something of the next one. */
   private async extends(header: Header, before: Before): Promise<boolean> {
     const where = `the header after ${this.last}`;
-    const whole = async (): Promise<Buffer> => {
-      if (header.size > MAX_EXTENDED) invalid(`${where} is ${header.size} bytes long`);
+    const whole = async (told: Extended): Promise<Buffer> => {
+      if (told.length + header.size > MAX_EXTENDED)
+        invalid(`${where} is ${header.size} bytes long, after others of ${told.length}`);
+      told.length += header.size;
       const data = Buffer.from(await this.take(header.size));
       this.left = 0;
       return data;
     };
     switch (header.type) {
       case 'L':
-        before.name = withoutNul(await whole());
+        before.name = withoutNul(await whole(before));
         return true;
       case 'K':
-        before.link = withoutNul(await whole());
+        before.link = withoutNul(await whole(before));
         return true;
       case 'x':
       case 'X':
-        before.records.push(...parsePax(await whole(), where));
+        before.records.push(...parsePax(await whole(before), where));
         return true;
       case 'g':
-        this.global.push(...parsePax(await whole(), where));
-        if (this.global.length > 10_000) invalid(`${where} brings too many records for all members`);
+        this.global.records.push(...parsePax(await whole(this.global), where));
+        if (this.global.records.length > MAX_GLOBAL_RECORDS)
+          invalid(`${where} brings too many records for all members`);
         return true;
       case 'V':
         // The name of the archive.
@@ -157,13 +171,18 @@ export class Members {
   }
 
   private async member(header: Header, raw: Buffer, before: Before): Promise<Member> {
-    const records = [...this.global, ...before.records];
+    const records = [...this.global.records, ...before.records];
     const recordOf = (key: string): Buffer | undefined => {
       const value = records.findLast(([name]) => name === key)?.[1];
       return value?.length === 0 ? undefined : value;
     };
     const name = recordOf('GNU.sparse.name') ?? recordOf('path') ?? before.name ?? header.name;
+    const link = recordOf('linkpath') ?? before.link ?? header.link;
+    for (const path of [name, link])
+      if (path.length > MAX_PATH || path.includes(0))
+        invalid(`what follows ${this.last} has too long a path, or a NUL`);
     const where = printable(name);
+    if (header.type === '2' && link.length === 0) invalid(`${where} is a symlink to nowhere`);
     this.last = where;
     this.count++;
     let kind = KINDS[header.type];
@@ -190,14 +209,14 @@ export class Members {
     return {
       kind,
       name,
-      link: recordOf('linkpath') ?? before.link ?? header.link,
+      link,
       size: sparse?.size ?? (kind === 'file' ? stored : 0),
       segments: sparse?.segments ?? null,
       mode: header.mode & 0o7777,
       uid: ids[0],
       gid: ids[1],
       mtime: mtime === undefined ? { seconds: header.mtime, nanoseconds: 0 } : paxTime(mtime, where),
-      ...attributesIn(records),
+      ...attributesIn(records, where),
     };
   }
 
@@ -221,16 +240,18 @@ export class Members {
   }
 }
 
-function attributesIn(records: readonly PaxRecord[]): Pick<Member, 'attributes' | 'acls'> {
+function attributesIn(records: readonly PaxRecord[], where: string): Pick<Member, 'attributes' | 'acls'> {
   const attributes = new Map<string, Buffer>();
   const acls = new Map<string, Buffer | null>();
   for (const [key, value] of records) {
     const acl = ACLS[key];
+    const name = acl ?? (key.startsWith(XATTR) ? key.slice(XATTR.length) : undefined);
+    if (name === undefined) continue;
+    if (name.length > MAX_ATTRIBUTE_NAME || name.includes('\0') || value.length > MAX_ATTRIBUTE)
+      invalid(`${where} has an attribute that no file can have`);
     // tar may tell an ACL twice: as text, and as the attribute that it is, which has ids in any case.
     if (acl !== undefined) acls.set(acl, acls.get(acl) ?? encodeAcl(value.toString('utf8')) ?? null);
-    if (!key.startsWith(XATTR)) continue;
-    const name = key.slice(XATTR.length);
-    if (Object.values(ACLS).includes(name)) acls.set(name, value);
+    else if (Object.values(ACLS).includes(name)) acls.set(name, value);
     else attributes.set(name, value);
   }
   return { attributes, acls };

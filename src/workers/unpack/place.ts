@@ -9,6 +9,7 @@ import { SyscallError, trySyscall } from '../../syscalls/libc.js';
 import { changeMode, changeTimes, linkFd, setAttribute } from '../../syscalls/metadata.js';
 import { openChild, shown, tryUnlink } from '../../syscalls/tree.js';
 import type { Member } from './members.js';
+import type { Memory } from './memory.js';
 import { invalid, printable } from './refuse.js';
 
 const BENEATH =
@@ -56,9 +57,12 @@ export class Tree {
   /** The directory of the last member: that of the next one, as a rule. */
   private parent: { readonly path: Buffer; readonly fd: number } | undefined;
   /** What a directory gets once nothing is put into it any more. */
-  private readonly later = new Map<string, { readonly path: Buffer; readonly member: Member }>();
+  private readonly later = new Map<string, { readonly path: Buffer } & Pick<Member, 'acls' | 'mtime'>>();
 
-  constructor(private readonly root: number) {}
+  constructor(
+    private readonly root: number,
+    private readonly memory: Memory,
+  ) {}
 
   /** Puts a member in its place. For a file: the descriptor to write its data to, which `settle` wants next. */
   place(member: Member): number | undefined {
@@ -95,13 +99,13 @@ export class Tree {
 
   /** Directories: what is made in one changes its times, and takes over its default ACL. */
   finish(): void {
-    for (const { path, member } of this.later.values()) {
+    for (const { path, acls, mtime } of this.later.values()) {
       const fd = openBeneath(this.root, path, O.O_PATH | O.O_DIRECTORY);
       // A later member has taken its place.
       if (fd < 0) continue;
       try {
-        for (const [name, value] of member.acls) if (value !== null) setAttribute(fd, name, value);
-        changeTimes(fd, member.mtime);
+        for (const [name, value] of acls) if (value !== null) setAttribute(fd, name, value);
+        changeTimes(fd, mtime);
       } finally {
         close(fd);
       }
@@ -117,7 +121,9 @@ export class Tree {
     changeMode(fd, member.mode);
     for (const [name, value] of member.attributes) setAttribute(fd, name, value);
     const path = joined(parts);
-    this.later.set(path.toString('latin1'), { path, member });
+    const { acls, mtime } = member;
+    this.memory.keep([...acls.values()].reduce((sum, value) => sum + (value?.length ?? 0), path.length));
+    this.later.set(path.toString('latin1'), { path, acls, mtime });
   }
 
   private entry(dir: number, name: Buffer, member: Member, where: string): number | undefined {

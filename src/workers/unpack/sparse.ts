@@ -95,6 +95,8 @@ export async function mapBeforeData(take: Take, where: string): Promise<{ segmen
   for (let wanted = 1; numbers.length < wanted; ) {
     const end = text.indexOf('\n');
     if (end === -1) {
+      // What is left of a block is the beginning of a number.
+      if (text.length >= BLOCK) invalid(`${where}: its map of holes holds what is no number`);
       text += (await take(BLOCK)).toString('latin1');
       taken += BLOCK;
       continue;

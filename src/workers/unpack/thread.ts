@@ -89,8 +89,11 @@ function settle(staged: string, layer: string, layers: string, unpacked: Unpacke
   }
   renameSync(staged, layer);
   const parent = openSync(layers, constants.O_RDONLY);
-  fsyncSync(parent);
-  closeSync(parent);
+  try {
+    fsyncSync(parent);
+  } finally {
+    closeSync(parent);
+  }
 }
 
 async function makeLayer(fd: number, size: number, digest: string): Promise<Unpacked> {
@@ -107,7 +110,8 @@ async function makeLayer(fd: number, size: number, digest: string): Promise<Unpa
     settle(staged, join(layers, digest), layers, unpacked);
     return unpacked;
   } catch (error) {
-    removeTree(staged);
+    // It has its name already where only that could not be synced.
+    if (existsSync(staged)) removeTree(staged);
     throw error;
   }
 }

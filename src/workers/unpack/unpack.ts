@@ -5,11 +5,12 @@ import { SyscallError } from '../../syscalls/libc.js';
 import { seek, truncate } from '../../syscalls/metadata.js';
 import { ByteReader } from './bytes.js';
 import { type Member, Members } from './members.js';
+import { Memory } from './memory.js';
 import { openTree, placeOf, Tree } from './place.js';
 import { invalid, printable, refuse } from './refuse.js';
 
 export interface UnpackLimits {
-  /** Bytes that are written, holes not counted; each member counts 512 besides. */
+  /** Bytes of the tar stream: all that is written but holes, its headers, and what is passed over. */
   readonly bytes: number;
   readonly members: number;
 }
@@ -23,6 +24,9 @@ export interface Unpacked {
 
 /** Padding after the end of an archive: tar fills up to whole records, of 10 KiB as a rule. */
 const MAX_TRAILER = 16 * 1024 * 1024;
+
+/** Names of attributes that were left out: a person wants to see a few. */
+const MAX_TOLD = 1000;
 
 /** What the kernel says of a name or file that an archive should not have. */
 const ITS_FAULT = [
@@ -46,7 +50,6 @@ function isKept(attribute: string): boolean {
 
 class Unpacking {
   private members = 0;
-  private bytes = 0;
   /** Where device nodes would be: a hard link to one is one. */
   private readonly devices = new Set<string>();
   private acls = 0;
@@ -55,16 +58,14 @@ class Unpacking {
   constructor(
     private readonly source: Members,
     private readonly tree: Tree,
+    private readonly memory: Memory,
     private readonly limits: UnpackLimits,
-    private readonly goOn: () => void,
   ) {}
 
-  async run(): Promise<Unpacked> {
+  async run(): Promise<Omit<Unpacked, 'bytes'>> {
     for (;;) {
-      this.goOn();
       const member = await this.source.next();
       if (member === undefined) break;
-      this.count(512);
       if (++this.members > this.limits.members)
         refuse('ARCHIVE_TOO_LARGE', `it has more than ${this.limits.members} members`, 'raise archiveLimits.members');
       try {
@@ -76,12 +77,13 @@ class Unpacking {
     }
     if (this.members === 0) invalid('it is empty');
     this.tree.finish();
-    return { members: this.members, bytes: this.bytes, leftOut: this.leftOut() };
+    return { members: this.members, leftOut: this.leftOut() };
   }
 
   private async unpack(member: Member): Promise<void> {
     // The container has a /dev of its own, and makes what nodes it wants: none of the archive's is ever used.
     if (member.kind === 'device' || this.leadsToDevice(member)) {
+      this.memory.keep(member.name.length);
       this.devices.add(placeOf(member.name, printable(member.name)));
       return;
     }
@@ -103,8 +105,6 @@ class Unpacking {
     const segments = [...(member.segments ?? [])].reverse();
     let room = member.segments === null ? Number.POSITIVE_INFINITY : 0;
     for (let data = await this.source.data(); data !== undefined; data = await this.source.data()) {
-      this.goOn();
-      this.count(data.length);
       for (let at = 0; at < data.length; ) {
         while (room === 0) {
           const next = segments.pop() ?? invalid(`${printable(member.name)}: its map of holes ends early`);
@@ -120,19 +120,13 @@ class Unpacking {
     if (member.segments !== null) truncate(fd, member.size);
   }
 
-  private count(bytes: number): void {
-    this.bytes += bytes;
-    if (this.bytes > this.limits.bytes)
-      refuse('ARCHIVE_TOO_LARGE', `it unpacks to more than ${this.limits.bytes} bytes`, 'raise archiveLimits.bytes');
-  }
-
   private accepted(member: Member): Member {
     // The kernel has them for no other kind, but for labels.
     const has = member.kind === 'file' || member.kind === 'directory';
     const attributes = new Map<string, Buffer>();
     for (const [name, value] of member.attributes) {
       if (has && isKept(name)) attributes.set(name, value);
-      else this.attributes.add(name);
+      else if (this.attributes.size < MAX_TOLD) this.attributes.add(name);
     }
     for (const value of member.acls.values()) if (value === null) this.acls++;
     return { ...member, attributes, acls: has ? member.acls : new Map() };
@@ -151,10 +145,25 @@ class Unpacking {
   }
 }
 
-async function drain(bytes: ByteReader, goOn: () => void): Promise<void> {
+/** Throws before there is more of it than `most`: also what is passed over takes time. */
+async function* within(
+  stream: AsyncGenerator<Buffer, void, void>,
+  most: number,
+  goOn: () => void,
+): AsyncGenerator<Buffer, void, void> {
+  let length = 0;
+  for await (const chunk of stream) {
+    goOn();
+    length += chunk.length;
+    if (length > most)
+      refuse('ARCHIVE_TOO_LARGE', `it unpacks to more than ${most} bytes`, 'raise archiveLimits.bytes');
+    yield chunk;
+  }
+}
+
+async function drain(bytes: ByteReader): Promise<void> {
   const end = bytes.position + MAX_TRAILER;
   while ((await bytes.some(1024 * 1024)) !== undefined) {
-    goOn();
     if (bytes.position > end) invalid('much follows the end of the archive');
   }
 }
@@ -166,14 +175,16 @@ export async function unpack(
   limits: UnpackLimits,
   goOn: () => void,
 ): Promise<Unpacked> {
-  const bytes = new ByteReader(stream);
+  const limited = within(stream, limits.bytes, goOn);
+  const bytes = new ByteReader(limited);
   const root = openTree(directory);
-  const tree = new Tree(root);
+  const memory = new Memory();
+  const tree = new Tree(root, memory);
   try {
-    const unpacked = await new Unpacking(new Members(bytes), tree, limits, goOn).run();
+    const unpacked = await new Unpacking(new Members(bytes), tree, memory, limits).run();
     // To the very end: only there does a compressor say whether all was whole.
-    await drain(bytes, goOn);
-    return unpacked;
+    await drain(bytes);
+    return { ...unpacked, bytes: bytes.position };
   } catch (error) {
     if (error instanceof SyscallError)
       throw new CaissonError('ARCHIVE_FAILED', `it cannot be unpacked: ${error.message}`, {
@@ -186,6 +197,8 @@ export async function unpack(
   } finally {
     tree.close();
     close(root);
+    await limited.return();
+    // One that was never asked for anything has not begun with the other.
     await stream.return();
   }
 }
