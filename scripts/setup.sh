@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # command:package
 needs=(busybox:busybox-static)
 if [ "${1:-run}" = test ]; then
-  needs+=(gcc:gcc as:binutils objcopy:binutils aarch64-linux-gnu-as:binutils-aarch64-linux-gnu qemu-aarch64:qemu-user ip:iproute2 git:git python3:python3-minimal chattr:e2fsprogs tar:tar xz:xz-utils zstd:zstd getcap:libcap2-bin mksquashfs:squashfs-tools mkfs.erofs:erofs-utils mmdebstrap:mmdebstrap dbus-daemon:dbus-daemon dbus-monitor:dbus-bin lxcfs:lxcfs)
+  needs+=(gcc:gcc as:binutils objcopy:binutils aarch64-linux-gnu-as:binutils-aarch64-linux-gnu qemu-aarch64:qemu-user ip:iproute2 git:git python3:python3-minimal chattr:e2fsprogs tar:tar xz:xz-utils zstd:zstd getcap:libcap2-bin mksquashfs:squashfs-tools mkfs.erofs:erofs-utils mmdebstrap:mmdebstrap dbus-daemon:dbus-daemon dbus-monitor:dbus-bin lxcfs:lxcfs openssl:openssl curl:curl)
 fi
 missing=()
 for need in "${needs[@]}"; do

@@ -1,12 +1,13 @@
 /** The daemon: a supervisor that is called over HTTP. */
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import type { ShutdownOutcome } from '../supervisor/boot.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
 import { application, type Bindings } from './app.js';
 import type { Door } from './guard.js';
-import { hostsOf, inUrl, listenTcp, listenUnix, shut, type TcpOptions, whoOf } from './listen.js';
+import { hostsOf, inUrl, listenTcp, listenUnix, type TcpOptions, whoOf } from './listen.js';
+import type { Listener } from './listener.js';
 import { Metrics } from './metrics.js';
 import { ROUTES } from './routes/index.js';
 import type { Service } from './service.js';
@@ -25,7 +26,7 @@ const HEARTBEAT_MS = 15_000;
 const DRAIN_MS = 3000;
 
 export class Daemon {
-  private readonly servers: Server[] = [];
+  private readonly listeners: Listener[] = [];
   private readonly ending = new AbortController();
   /** Where it listens, as URLs. */
   readonly addresses: string[] = [];
@@ -98,24 +99,27 @@ export class Daemon {
       options.socket,
       listener(() => unix),
     );
-    takeSessions(local, service, () => unix);
-    this.servers.push(local);
+    takeSessions(local.server, service, () => unix);
+    this.listeners.push(local);
     this.addresses.push(`unix:${options.socket}`);
     if (options.tcp === undefined) return;
     let tcp: Door = { via: 'tcp', hosts: new Set(), scheme: 'http', tokens };
-    const { server, address, scheme } = await listenTcp(
+    const {
+      listener: remote,
+      address,
+      scheme,
+    } = await listenTcp(
       options.tcp,
       listener(() => tcp),
     );
     tcp = { via: 'tcp', hosts: hostsOf(address, options.tcp.hosts), scheme, tokens };
-    takeSessions(server, service, () => tcp);
-    this.servers.push(server);
+    takeSessions(remote.server, service, () => tcp);
+    this.listeners.push(remote);
     this.addresses.push(`${scheme}://${inUrl(address.host)}:${address.port}`);
   }
 
   private async stopListening(): Promise<void> {
     this.ending.abort();
-    // Node removes the file of a socket that it closes.
-    await Promise.all(this.servers.splice(0).map(server => shut(server, DRAIN_MS)));
+    await Promise.all(this.listeners.splice(0).map(listener => listener.shut(DRAIN_MS)));
   }
 }

@@ -1,11 +1,13 @@
 /** Where the daemon can be reached: its Unix socket, and TCP when asked for. */
 import { chmod, chown, lstat, mkdir, readFile, unlink } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
+import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
+import { createServer as createSecureServer, type ServerOptions as SecureServerOptions } from 'node:https';
 import { type AddressInfo, connect, isIP, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { CaissonError } from '../spec/errors.js';
 import { peerOf } from '../syscalls/peer.js';
+import { bindStream } from '../syscalls/stream-socket.js';
+import { Listener } from './listener.js';
 
 /** What a request may take to arrive, and how large its head may be. */
 const LIMITS: ServerOptions = {
@@ -14,8 +16,10 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 5000,
   maxHeaderSize: 16 * 1024,
 };
-const CONNECTIONS = 4096;
+const SECURE_LIMITS: SecureServerOptions = { ...LIMITS, handshakeTimeout: 10_000 };
 const SOCKET_MODE = 0o660;
+/** sun_path of struct sockaddr_un, without its last NUL. */
+const PATH_LIMIT = 107;
 
 export interface TcpOptions {
   /** `127.0.0.1:7000`, `[::1]:7000`; port 0: one that is free. */
@@ -53,17 +57,25 @@ export function hostsOf({ host, port }: Address, more: readonly string[] = []): 
 const bare = (host: string, port: number): string[] => (port === 80 || port === 443 ? [host.toLowerCase()] : []);
 
 /** @throws CaissonError SOCKET_IN_USE, SPEC_INVALID */
-export async function listenUnix(path: string, handler: RequestListener): Promise<Server> {
+export async function listenUnix(path: string, handler: RequestListener): Promise<Listener> {
+  if (Buffer.byteLength(path) > PATH_LIMIT)
+    throw new CaissonError('SPEC_INVALID', `socket: ${path} has more than ${PATH_LIMIT} bytes`, { field: 'socket' });
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   await removeStale(path);
-  const server = createServer(LIMITS, handler);
-  server.maxConnections = CONNECTIONS;
-  // Until the mode is set, the umask keeps others from connecting, which needs the right to write.
-  await listening(server, { path });
-  const gid = await groupId('caisson');
-  if (gid !== undefined) await chown(path, 0, gid);
-  await chmod(path, SOCKET_MODE);
-  return server;
+  const fd = bindStream(path, SOCKET_MODE);
+  // Only now: it removes the path in the end.
+  const listener = new Listener(createServer(LIMITS, handler), path);
+  try {
+    await listener.listen({ fd });
+    const gid = await groupId('caisson');
+    if (gid !== undefined) await chown(path, 0, gid);
+    // The umask may have taken the group's part away.
+    await chmod(path, SOCKET_MODE);
+    return listener;
+  } catch (error) {
+    await listener.shut(0);
+    throw error;
+  }
 }
 
 /** A socket that nobody listens at is left by a daemon that was killed. */
@@ -109,7 +121,7 @@ async function groupId(name: string): Promise<number | undefined> {
 export async function listenTcp(
   { listen, cert, key }: TcpOptions,
   handler: RequestListener,
-): Promise<{ server: Server; address: Address; scheme: 'http' | 'https' }> {
+): Promise<{ listener: Listener; address: Address; scheme: 'http' | 'https' }> {
   const { host, port } = parseAddress(listen);
   if ((cert === undefined) !== (key === undefined))
     throw new CaissonError('SPEC_INVALID', 'tls: needs a certificate and its key', { field: 'tls' });
@@ -119,24 +131,27 @@ export async function listenTcp(
       hint: 'give --tls-cert and --tls-key: a token that is sent in the clear is anybody’s',
     });
   }
-  const server =
-    cert === undefined || key === undefined
-      ? createServer(LIMITS, handler)
-      : createSecureServer({ ...LIMITS, cert: await readFile(cert), key: await readFile(key) }, handler);
-  server.maxConnections = CONNECTIONS;
-  await listening(server, { host, port });
-  const bound = server.address() as AddressInfo;
-  return { server, address: { host, port: bound.port }, scheme: cert === undefined ? 'http' : 'https' };
+  const secure = cert === undefined || key === undefined ? undefined : secureServer(await pemOf(cert, key), handler);
+  const listener = new Listener(secure ?? createServer(LIMITS, handler));
+  await listener.listen({ host, port });
+  const bound = listener.server.address() as AddressInfo;
+  return { listener, address: { host, port: bound.port }, scheme: secure === undefined ? 'http' : 'https' };
 }
 
-function listening(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(where, () => {
-      server.off('error', reject);
-      resolve();
+async function pemOf(cert: string, key: string): Promise<{ cert: Buffer; key: Buffer }> {
+  return { cert: await readFile(cert), key: await readFile(key) };
+}
+
+function secureServer(pem: { cert: Buffer; key: Buffer }, handler: RequestListener) {
+  try {
+    return createSecureServer({ ...SECURE_LIMITS, ...pem }, handler);
+  } catch (error) {
+    throw new CaissonError('SPEC_INVALID', `tls: ${(error as Error).message}`, {
+      field: 'tls',
+      hint: 'a certificate chain and the key of its first certificate, both in PEM',
+      cause: error,
     });
-  });
+  }
 }
 
 /** Who has connected, of whom the kernel has seen that they may. */
@@ -144,15 +159,4 @@ export function whoOf({ socket }: IncomingMessage): string {
   const { _handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
   const peer = _handle?.fd === undefined || _handle.fd < 0 ? undefined : peerOf(_handle.fd);
   return peer === undefined ? 'uid unknown' : `uid ${peer.uid}`;
-}
-
-/** No new connections; those that are there have `ms` to come to their end. */
-export async function shut(server: Server, ms: number): Promise<void> {
-  const closed = new Promise<void>(resolve => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), ms);
-  await closed;
-  clearTimeout(timer);
 }

@@ -62,6 +62,8 @@ export function takeSessions(server: Server, service: Service, door: () => Door)
 }
 
 function refuse(socket: Duplex, error: unknown): void {
+  // Node has let go of it: nothing else would ever close it when the other side stays.
+  socket.once('finish', () => socket.destroy());
   const problem = problemOf(error);
   const body = JSON.stringify(problem);
   socket.end(

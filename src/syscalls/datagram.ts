@@ -31,12 +31,12 @@ export interface SocketOwner {
   readonly descriptors?: 'taken' | 'refused';
 }
 
-function checkPath(path: string): void {
+export function checkPath(path: string): void {
   if (Buffer.byteLength(path) >= PATH_SIZE) throw new RangeError(`${path} is too long for the address of a socket`);
 }
 
 /** struct sockaddr_un of `path`, in the scratch memory: for the very next call. */
-function addressOf(path: string): { readonly address: number; readonly size: number } {
+export function addressOf(path: string): { readonly address: number; readonly size: number } {
   const arena = scratch();
   const size = 2 + PATH_SIZE;
   const address = arena.alloc(size);

@@ -44,7 +44,7 @@ export class TestDaemon {
       if (Date.now() - begun > 30_000) throw new Error('the daemon does not listen');
       await new Promise(resolve => setTimeout(resolve, 20));
     }
-    this.url = /http:\/\/[\d.]+:\d+/.exec(this.running.complained)?.[0] ?? '';
+    this.url = /https?:\/\/[\d.]+:\d+/.exec(this.running.complained)?.[0] ?? '';
     return this;
   }
 
