@@ -13,6 +13,9 @@ import { hasTraces, isFrozen } from './remains.js';
 import type { StatsSubject } from './stats.js';
 
 export class Custody {
+  /** It is being removed. */
+  retired = false;
+
   constructor(
     private readonly parts: ContainerParts,
     private readonly lifecycle: Lifecycle,
@@ -76,6 +79,7 @@ export class Custody {
 
   /** From now on nothing can be done with it; false takes that back. */
   retire(retired: boolean): void {
+    this.retired = retired;
     if (this.keeping.governor === undefined) this.keeping.restarter.decides = !retired;
     this.lifecycle.retire(retired);
   }

@@ -3,13 +3,14 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CaissonError } from '../spec/errors.js';
 import { isContainerName } from '../spec/names.js';
-import { writeAtomic } from './store.js';
+import { isRecord } from '../spec/schema/values.js';
+import { exists, writeAtomic } from './store.js';
 
 export interface StoredGroup {
   readonly version: 1;
   /** As given. */
   readonly spec: unknown;
-  /** Milliseconds since the epoch: a group is younger than those in it. */
+  /** Milliseconds since the epoch. */
   readonly created: number;
 }
 
@@ -28,7 +29,7 @@ export class GroupStore {
     return join(this.dir, name);
   }
 
-  /** All that can be read, oldest first; others are set aside. */
+  /** All that can be read, each after those in it; others are set aside. */
   async load(): Promise<{ groups: StoredGroup[]; setAside: CaissonError[] }> {
     const groups: StoredGroup[] = [];
     const setAside: CaissonError[] = [];
@@ -45,15 +46,23 @@ export class GroupStore {
         setAside.push(error);
       }
     }
-    return { groups: groups.sort((a, b) => a.created - b.created), setAside };
+    return { groups: childrenFirst(groups.sort((a, b) => a.created - b.created)), setAside };
   }
 
+  /** @throws CaissonError GROUP_EXISTS */
   async add(name: string, record: StoredGroup): Promise<void> {
+    const path = this.directoryOf(name);
+    if (await exists(path)) {
+      throw new CaissonError('GROUP_EXISTS', `${path} exists already`, {
+        field: 'name',
+        hint: 'it may have a record that was set aside: choose another name, or look at it and remove it',
+      });
+    }
     const staged = join(this.dir, `${UNFINISHED}${name}`);
     await rm(staged, { recursive: true, force: true });
     await mkdir(staged, { recursive: true, mode: 0o700 });
     await writeAtomic(join(staged, RECORD), `${JSON.stringify(record, null, 2)}\n`);
-    await rename(staged, this.directoryOf(name));
+    await rename(staged, path);
   }
 
   async remove(name: string): Promise<void> {
@@ -64,8 +73,8 @@ export class GroupStore {
   }
 
   /** Renames a record that cannot be used, so that a person can look at it. */
-  async setAside(name: string): Promise<void> {
-    const path = join(this.dir, name, RECORD);
+  async setAside(name: string, file: string = RECORD): Promise<void> {
+    const path = join(this.dir, name, file);
     await rename(path, `${path}.bad`);
   }
 
@@ -75,6 +84,23 @@ export class GroupStore {
       return [];
     });
   }
+}
+
+function childNames({ spec }: StoredGroup): unknown[] {
+  const { children } = spec as { children?: unknown };
+  return Array.isArray(children) ? children.map((child: unknown) => (isRecord(child) ? child.name : child)) : [];
+}
+
+/** A child was made before its group, but the clock may have been set back in between. */
+function childrenFirst(groups: readonly StoredGroup[]): StoredGroup[] {
+  const byName = new Map<unknown, StoredGroup>(groups.map(group => [(group.spec as { name: unknown }).name, group]));
+  const seen = new Set<StoredGroup>();
+  const visit = (group: StoredGroup | undefined): StoredGroup[] => {
+    if (group === undefined || seen.has(group)) return [];
+    seen.add(group);
+    return [...childNames(group).flatMap(name => visit(byName.get(name))), group];
+  };
+  return groups.flatMap(visit);
 }
 
 function parse(text: string, path: string, name: string): StoredGroup {

@@ -37,6 +37,7 @@ export class Group {
   private actor: Actor<GroupMachine>;
   private readonly waiters = new Set<Settle>();
   private barred = false;
+  private retired = false;
   private closed = false;
 
   constructor(private readonly parts: GroupParts) {
@@ -165,6 +166,11 @@ export class Group {
     this.barred = true;
   }
 
+  /** For the supervisor. From now on nothing can be asked of it; false takes that back. */
+  retire(retired: boolean): void {
+    this.retired = retired;
+  }
+
   /** For the supervisor. It is to be removed: its members are their own again. */
   release(): void {
     for (const member of this.parts.members) member.govern(undefined);
@@ -179,8 +185,10 @@ export class Group {
   }
 
   private async begin(): Promise<void> {
-    if (this.barred) throw new CaissonError('CLOSED', 'the host is being shut down');
     if (this.state === 'stopping') await this.until(undefined, move => move.to === 'stopped' || move.to === 'failed');
+    // Only now: it may be the end of the host that was waited for.
+    if (this.barred) throw new CaissonError('CLOSED', 'the host is being shut down');
+    if (this.retired) throw new CaissonError('GROUP_NOT_FOUND', `group ${this.name} has been removed`);
     if (this.state === 'running' && this.isComplete()) return;
     if (this.state !== 'starting' && this.state !== 'restarting') this.power.running(true);
     const joins = this.state === 'starting' || this.state === 'restarting';
@@ -197,13 +205,13 @@ export class Group {
     return new Promise((resolve, reject) => {
       const settle: Settle = move => {
         try {
+          if (this.closed) throw new CaissonError('CLOSED', 'the supervisor is closed');
           if (!judge(move)) return false;
-          this.waiters.delete(settle);
           resolve();
         } catch (error) {
-          this.waiters.delete(settle);
-          reject(this.closed ? new CaissonError('CLOSED', 'the supervisor is closed') : error);
+          reject(error);
         }
+        this.waiters.delete(settle);
         return true;
       };
       this.waiters.add(settle);

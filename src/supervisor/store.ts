@@ -170,7 +170,7 @@ export class Store {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   return await lstat(path).then(
     () => true,
     (error: NodeJS.ErrnoException) => {

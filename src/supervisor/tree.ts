@@ -9,7 +9,7 @@ import type { EventBody } from './events.js';
 import { Group } from './group.js';
 import { GroupStore } from './group-store.js';
 import { type Member, memberOf } from './member.js';
-import { readPower } from './power.js';
+import { POWER_FILE, readPower } from './power.js';
 
 export interface TreeParts {
   readonly stateDir: string;
@@ -69,8 +69,15 @@ export class Tree {
       });
     }
     refuseMember(group.asMember());
-    await group.power.drop();
-    await this.store.remove(name);
+    // No start may come in between: its children would run with nobody to restart them.
+    group.retire(true);
+    try {
+      await group.power.drop();
+      await this.store.remove(name);
+    } catch (error) {
+      group.retire(false);
+      throw error;
+    }
     this.groups.delete(name);
     group.release();
     this.parts.publish({ type: 'group-removed', group: name });
@@ -88,16 +95,28 @@ export class Tree {
       const { name } = recorded as { name: string };
       try {
         const group = this.make(resolveGroup(recorded));
-        group.power.recall(await readPower(this.store.directoryOf(name)));
+        const unread = await this.recallPower(group);
+        if (unread !== undefined) setAside.push(unread);
         group.resume();
       } catch (error) {
         if (!CaissonError.is(error)) throw error;
-        this.groups.delete(name);
         await this.store.setAside(name);
         setAside.push(new CaissonError('STATE_INVALID', `group ${name}: ${error.message}`, { cause: error }));
       }
     }
     return setAside;
+  }
+
+  /** Resolves with what is wrong with its record: the group is there without it. */
+  private async recallPower({ name, power }: Group): Promise<CaissonError | undefined> {
+    try {
+      power.recall(await readPower(this.store.directoryOf(name)));
+      return undefined;
+    } catch (error) {
+      if (!CaissonError.is(error)) throw error;
+      await this.store.setAside(name, POWER_FILE);
+      return error;
+    }
   }
 
   autostart(): Promise<AutostartOutcome[]> {
@@ -132,7 +151,8 @@ export class Tree {
     const refuse = (why: string, hint: string): never => {
       throw new CaissonError('SPEC_INVALID', `${field}: ${name} ${why}`, { field, hint });
     };
-    const container = this.containerOf(name);
+    const found = this.containerOf(name);
+    const container = found?.custody.retired === true ? undefined : found;
     const member = container === undefined ? this.groups.get(name)?.asMember() : memberOf(container);
     if (member === undefined) {
       throw new CaissonError(
@@ -164,13 +184,16 @@ export class Tree {
       boot,
       policy: 'no',
       power: group.power.record,
-      isUp: () => group.isUp(),
+      isUp: () => group.isUp() || this.containersIn(group).some(isUp),
       isDone: () => group.isComplete(),
       start: () => group.start(),
       stop: async () => {
-        await group.end('host');
+        const containers = this.containersIn(group).filter(isUp);
+        // First: what is started in it from now on would not be stopped any more.
         this.barMembers(group);
-        return false;
+        await this.stopWhole(group);
+        const ends = await Promise.all(containers.filter(one => !isUp(one)).map(one => one.wait()));
+        return ends.some(({ forced }) => forced);
       },
       warn: message => {
         group.power.warn(message);
@@ -181,13 +204,28 @@ export class Tree {
   }
 
   private barMembers(group: Group): void {
-    for (const { name } of group.spec.children) {
-      const nested = this.groups.get(name);
-      if (nested !== undefined) this.barMembers(nested);
-      const container = this.containerOf(name);
-      if (container !== undefined) memberOf(container).bar();
-    }
+    for (const nested of this.groupsIn(group)) this.barMembers(nested);
+    for (const container of this.containersIn(group)) memberOf(container).bar();
     group.bar();
+  }
+
+  /** Also what was started in it by hand, of a group that does not run as such. */
+  private async stopWhole(group: Group): Promise<void> {
+    await group.end('host');
+    for (const nested of this.groupsIn(group).reverse()) await this.stopWhole(nested);
+    for (const container of this.containersIn(group).reverse()) await memberOf(container).stop();
+  }
+
+  private groupsIn(group: Group): Group[] {
+    return group.spec.children.flatMap(({ name }) => this.groups.get(name) ?? []);
+  }
+
+  /** With those of the groups in it. */
+  private containersIn(group: Group): Container[] {
+    return group.spec.children.flatMap(({ name }) => {
+      const nested = this.groups.get(name);
+      return nested === undefined ? (this.containerOf(name) ?? []) : this.containersIn(nested);
+    });
   }
 }
 
@@ -199,17 +237,20 @@ function refuseMember({ name, governor }: Member): void {
   });
 }
 
+function isUp({ state }: Container): boolean {
+  return !hasEnded(state);
+}
+
 function bootable(container: Container): Bootable {
   const { keeping } = container.custody;
   const { name, boot, restart } = container.spec;
-  const isUp = (): boolean => !hasEnded(container.state);
   return {
     name,
     boot,
     policy: restart.policy,
     power: keeping.power.record,
-    isUp,
-    isDone: isUp,
+    isUp: () => isUp(container),
+    isDone: () => isUp(container),
     start: () => keeping.startForHost(false),
     stop: async () => (await keeping.stopForHost()).forced,
     warn: message => keeping.warn(message),
