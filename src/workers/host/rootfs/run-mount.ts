@@ -9,9 +9,21 @@ const LOOKED_AT = 64 * 1024;
 /** What names what is mounted at boot; scripts that look first whether it is mounted are in none of them. */
 const PLACES = ['etc/fstab', 'etc/inittab', 'etc/init.d/rcS', 'etc/rc.local', 'etc/rc', 'etc/runit/1'] as const;
 
-const FSTAB_LINE = /^[^\s#]\S*\s+\/run\/?\s/m;
-/** A command that ends in the mount point, as `mount -t tmpfs tmpfs /run`. */
-const COMMAND = /^[^#\n]*\bmount\s[^#\n;|&]*\s\/run\/?\s*(?:$|[;|&#])/m;
+const FSTAB_LINE = /^[^\s#]\S*\s+\/run\/?\s/;
+const COMMAND = /\bmount\s/;
+const ON_RUN = /\s\/run\/?$/;
+
+/**
+ * Whether a line says that something is mounted on /run: in fstab(5), or a command that ends in it, as `mount -t tmpfs
+ * tmpfs /run`. Each line, and each command of it, is looked at once: one expression for all would be slow on purpose-made text.
+ */
+export function mountsRunIn(text: string, isTable: boolean): boolean {
+  return text.split('\n').some(line => {
+    if (isTable) return FSTAB_LINE.test(`${line}\n`);
+    const [code = ''] = line.split('#');
+    return code.split(/[;|&]/).some(command => COMMAND.test(command) && ON_RUN.test(command.trimEnd()));
+  });
+}
 
 function textOf(dir: number, path: string): string {
   const mode = modeInside(dir, path, 0);
@@ -27,5 +39,5 @@ function textOf(dir: number, path: string): string {
 
 /** The file that says so; undefined when none does. */
 export function mountsRun(dir: number): string | undefined {
-  return PLACES.find(path => (path === 'etc/fstab' ? FSTAB_LINE : COMMAND).test(textOf(dir, path)));
+  return PLACES.find(path => mountsRunIn(textOf(dir, path), path === 'etc/fstab'));
 }
