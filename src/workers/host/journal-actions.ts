@@ -126,13 +126,26 @@ function unmake(record: string): void {
   unlinkSync(record);
 }
 
-/** Makes something on the host, and nothing at all if it fails. */
-function make(action: Link, context: StepContext, made: Made, act: () => void): void {
+/** Makes something on the host by `create`, and nothing at all if that fails, or what is to be done with it. */
+function make(
+  action: Link,
+  context: StepContext,
+  made: Made,
+  { create, use }: { readonly create: () => void; readonly use?: () => void },
+): void {
   // A payload may have another machine id than in its last life.
   unmake(action.record);
   writeMade(action.record, made);
   try {
-    act();
+    create();
+  } catch (error) {
+    // What is there is not ours: two containers of one image start at the same time, with one machine id.
+    unlinkSync(action.record);
+    if (codeOf(error) === 'EEXIST') refuse(`${made.path} on the host was made by somebody else meanwhile`, error);
+    throw error;
+  }
+  try {
+    use?.();
   } catch (error) {
     unmake(action.record);
     throw error;
@@ -185,7 +198,7 @@ function link(action: Link, context: StepContext): void {
     if (there !== undefined) refuse(`${path} on the host is a directory already`);
     if (target === null) refuse('its tree is no directory of the host');
     makeInside(root, inside, owner);
-    make(action, context, { path, link: target }, () => symlinkSync(target, path));
+    make(action, context, { path, link: target }, { create: () => symlinkSync(target, path) });
     return;
   }
   if (there === undefined && mode === 'auto') refuse(`the host has no ${path}`);
@@ -194,11 +207,18 @@ function link(action: Link, context: StepContext): void {
   makeInside(root, inside, owner);
   if (there !== undefined) bind(action, context, path, inside);
   else {
-    make(action, context, { path, link: null }, () => {
-      mkdirSync(path, { mode: 0o755 });
-      chownSync(path, owner, owner);
-      bind(action, context, path, inside);
-    });
+    make(
+      action,
+      context,
+      { path, link: null },
+      {
+        create: () => mkdirSync(path, { mode: 0o755 }),
+        use: () => {
+          chownSync(path, owner, owner);
+          bind(action, context, path, inside);
+        },
+      },
+    );
   }
 }
 

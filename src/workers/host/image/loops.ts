@@ -1,5 +1,5 @@
 /** The loop devices of the host, and which of them show an image. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { close } from '../../../syscalls/fs.js';
 import { SyscallError } from '../../../syscalls/libc.js';
 import { type FileId, fileId, type LoopStatus, loopPath, loopStatus, openLoop } from '../../../syscalls/loop.js';
@@ -16,8 +16,8 @@ function usedLoops(): number[] {
   return readdirSync('/sys/block').flatMap(name => {
     const number = /^loop(\d+)$/.exec(name)?.[1];
     if (number === undefined) return [];
-    // `loop` is there while a file is attached.
-    return readdirSync(`/sys/block/${name}`).includes('loop') ? [Number(number)] : [];
+    // It is there while a file is attached; the device itself may go at any time.
+    return existsSync(`/sys/block/${name}/loop`) ? [Number(number)] : [];
   });
 }
 
