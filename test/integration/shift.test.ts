@@ -249,6 +249,36 @@ describe('NET-33', () => {
     expect(statSync(tree).uid).toBe(one.spec.idmap?.first);
   });
 
+  test.each([
+    ['fill the memory', 800, 'more files with set-id bits or capabilities than can be written down, at last in /deep'],
+    ['be deeper than directories are held open', 1100, 'directories 1000 levels deep, in /deep'],
+  ])('what a payload leaves can not %s: it is told what to remove first', async (_, depth, message) => {
+    const tree = rig.tree();
+    const container = await create(tree, 'chown');
+    await run(container);
+    const shifted = list(tree);
+    // Paths of 200 KiB, each a name of one set-user-id file.
+    const leave = `
+import os, sys
+os.chdir(sys.argv[1])
+os.mkdir('deep'); os.chdir('deep')
+for _ in range(${depth}):
+    os.mkdir('n' * 250); os.chdir('n' * 250)
+open('suid', 'w').close(); os.chmod('suid', 0o4755)
+for index in range(300):
+    os.link('suid', str(index))
+`;
+    execFileSync('python3', ['-c', leave, tree]);
+    await expect(rig.supervisor.remove(container.name)).rejects.toMatchObject({
+      code: 'SHIFT_UNSUPPORTED',
+      message: expect.stringContaining(message),
+    });
+    execFileSync('rm', ['-rf', '--one-file-system', join(tree, 'deep')]);
+    expect(list(tree)).toBe(shifted);
+    await rig.supervisor.remove(container.name);
+    expect(statSync(tree).uid).toBe(0);
+  });
+
   test('ids that overlap with those of the directory cannot be told apart', async () => {
     const container = await create(rig.tree(), 'chown', { idmap: { first: 1000, count: 65_536 } });
     await expect(container.start()).rejects.toMatchObject({ code: 'SHIFT_UNSUPPORTED', message: /overlap/ });

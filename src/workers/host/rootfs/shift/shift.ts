@@ -18,6 +18,8 @@ const SET_IDS = 0o6000;
 const PERMISSIONS = 0o7777;
 const CAPABILITY = 'security.capability';
 const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'];
+/** Bytes of the paths in a record: a distribution has some fifty such files, a payload may leave millions. */
+const MAX_RECORDED = 32 * 1024 * 1024;
 const LOCK_EX_NB = 2 | 4;
 
 const textOf = (path: Buffer): string => path.toString('latin1');
@@ -47,9 +49,19 @@ function refuseForeign({ path, stat }: Found): never {
   );
 }
 
+function refuseTooMany({ path }: Found): never {
+  const [where = ''] = path.toString('utf8').split('/');
+  refuse(
+    'SHIFT_UNSUPPORTED',
+    `the rootfs has more files with set-id bits or capabilities than can be written down, at last in /${where}`,
+    'remove those that no system needs',
+  );
+}
+
 /** Changes nothing. @throws CaissonError SHIFT_UNSUPPORTED for ids that cannot be moved, unless `lenient`. */
 function survey(root: number, shift: Shift, lenient: boolean): Special[] {
   const special: Special[] = [];
+  let recorded = 0;
   walk(root, found => {
     const { fd, stat, path } = found;
     if (!lenient && (moved(stat.uid, shift) === undefined || moved(stat.gid, shift) === undefined))
@@ -57,6 +69,8 @@ function survey(root: number, shift: Shift, lenient: boolean): Special[] {
     if ((stat.mode & S_IFMT) !== S_IFREG) return;
     const value = attributeOf(fd, CAPABILITY);
     if (value === undefined && (stat.mode & SET_IDS) === 0) return;
+    recorded += path.length;
+    if (recorded > MAX_RECORDED) refuseTooMany(found);
     const capability = value === undefined ? null : movedCapability(value, shift).toString('base64');
     special.push({ path: textOf(path), mode: stat.mode & PERMISSIONS, capability });
   });

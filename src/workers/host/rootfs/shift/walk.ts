@@ -30,7 +30,9 @@ function entry(dir: number, name: Buffer): number | undefined {
 /** @param root descriptor of the directory; it is the last that `visit` is called with. */
 export function walk(root: number, visit: (found: Found) => void, path: Buffer = Buffer.alloc(0), depth = 0): void {
   if (depth > MAX_DEPTH) {
-    refuse('SHIFT_UNSUPPORTED', `the rootfs has directories ${MAX_DEPTH} levels deep`, 'put it on ext4, XFS or Btrfs');
+    const [where = ''] = path.toString('utf8').split('/');
+    const hint = 'remove what no system needs';
+    refuse('SHIFT_UNSUPPORTED', `the rootfs has directories ${MAX_DEPTH} levels deep, in /${where}`, hint);
   }
   const dir = openat(root, '.', O.O_RDONLY | O.O_DIRECTORY);
   try {
