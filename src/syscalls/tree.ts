@@ -13,13 +13,15 @@ export function shown(name: Name): string {
 const CHUNK = 32 * 1024;
 /** struct linux_dirent64: inode, offset, length of the record, type, name. */
 const RECORD_LENGTH = 16;
+const TYPE = 18;
 const NAME = 19;
+const DT_DIR = 4;
 
 /**
- * The names in the directory behind `fd`, which was opened for reading, from where it stands; without `.` and `..`.
+ * What is in the directory behind `fd`, which was opened for reading, from where it stands; without `.` and `..`.
  * Read a piece at a time: a payload may have made millions.
  */
-export function* namesIn(fd: number): Generator<Buffer, void, void> {
+function* entriesIn(fd: number): Generator<{ name: Buffer; type: number | undefined }, void, void> {
   for (;;) {
     const arena = scratch();
     const buffer = arena.alloc(CHUNK);
@@ -30,9 +32,18 @@ export function* namesIn(fd: number): Generator<Buffer, void, void> {
     const chunk = Buffer.from(arena.slice(buffer, length));
     for (let at = 0; at < length; at += chunk.readUInt16LE(at + RECORD_LENGTH)) {
       const name = chunk.subarray(at + NAME, chunk.indexOf(0, at + NAME));
-      if (!isDots(name)) yield name;
+      if (!isDots(name)) yield { name, type: chunk[at + TYPE] };
     }
   }
+}
+
+export function* namesIn(fd: number): Generator<Buffer, void, void> {
+  for (const { name } of entriesIn(fd)) yield name;
+}
+
+/** Names of directories, on a file system that tells the type of its entries (cgroups do). */
+export function* directoriesIn(fd: number): Generator<Buffer, void, void> {
+  for (const { name, type } of entriesIn(fd)) if (type === DT_DIR) yield name;
 }
 
 function isDots(name: Buffer): boolean {

@@ -261,3 +261,43 @@ int main(int argc, char **argv) {
   return 0;
 }
 `;
+
+/** usage: make-groups DIR: makes groups below the cgroup DIR that are hard to find, and says `made` from within the last. */
+export const GROUPS = String.raw`
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static void put(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) perror(path);
+}
+static int enter(const char *name) { return mkdir(name, 0755) == 0 && chdir(name) == 0; }
+int main(int argc, char **argv) {
+  char name[201];
+  memset(name, 'x', 200);
+  name[200] = 0;
+  if (argc < 2 || chdir(argv[1]) != 0) return 2;
+  /* Not UTF-8. */
+  if (mkdir("\xff\xfe", 0755) != 0) return 3;
+  /* A threaded group does not tell its processes; cgroup v1 has none. */
+  if (mkdir("domain", 0755) != 0 || mkdir("domain/threads", 0755) != 0) return 4;
+  if (access("domain/threads/cgroup.type", F_OK) == 0) {
+    put("domain/threads/cgroup.type", "threaded");
+    if (fork() == 0) {
+      put("domain/cgroup.procs", "0");
+      put("domain/threads/cgroup.threads", "0");
+      for (;;) pause();
+    }
+  }
+  /* A path longer than PATH_MAX, and then deeper than a stack or a table of descriptors likes. */
+  for (int level = 0; level < 40; level++) if (!enter(name)) return 5;
+  for (int level = 0; level < 1500; level++) if (!enter("y")) return 6;
+  put("cgroup.procs", "0");
+  puts("made");
+  fflush(stdout);
+  for (;;) pause();
+}
+`;

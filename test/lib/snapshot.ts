@@ -332,7 +332,8 @@ function linkOf(path: string): string {
   try {
     return readlinkSync(path);
   } catch (error) {
-    if (['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
+    // Gone, or of a process that goes through a tree with long paths: no terminal.
+    if (['ENOENT', 'ESRCH', 'EACCES', 'ENAMETOOLONG'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
     throw error;
   }
 }

@@ -1,59 +1,46 @@
 /** Emptying and removing cgroups, each within a time limit. */
-import { readdirSync } from 'node:fs';
 import { CaissonError } from '../../spec/errors.js';
-import { close, readFile, rmdir, writeFile } from '../../syscalls/fs.js';
+import { AT } from '../../syscalls/abi/constants.js';
+import { close, readFile, writeFile } from '../../syscalls/fs.js';
 import { SyscallError } from '../../syscalls/libc.js';
 import { openPidfd, sendSignal } from '../../syscalls/process.js';
+import { type Name, shown, tryUnlink } from '../../syscalls/tree.js';
 import { retryFor } from '../sleep.js';
+import { membersOf, walkGroups } from './cgroup-tree.js';
 
 const SIGKILL = 9;
+const EBUSY = -16;
 
 function isErrno(error: unknown, ...names: string[]): boolean {
   return error instanceof SyscallError && names.includes(error.errno);
 }
 
-function members(path: string): number[] {
-  try {
-    return readFile(`${path}/cgroup.procs`).split('\n').filter(Boolean).map(Number);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENODEV')) return [];
-    throw error;
-  }
-}
-
-function subgroups(path: string): string[] {
-  try {
-    return readdirSync(path, { withFileTypes: true })
-      .filter(entry => entry.isDirectory())
-      .map(entry => `${path}/${entry.name}`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function allMembers(path: string): number[] {
-  return [...members(path), ...subgroups(path).flatMap(allMembers)];
-}
-
 /** Kills each member through a pidfd, after checking that the pid is still in the cgroup: it may have been recycled. */
-function killMembers(path: string): number {
-  const pids = allMembers(path);
-  for (const pid of pids) {
-    let pidfd: number;
-    try {
-      pidfd = openPidfd(pid);
-    } catch (error) {
-      if (isErrno(error, 'ESRCH', 'EINVAL')) continue;
-      throw error;
+function killMembers(path: string): number[] {
+  const pids: number[] = [];
+  const enter = (group: number): void => {
+    for (const pid of membersOf(group)) {
+      pids.push(pid);
+      killIn(group, pid);
     }
-    try {
-      if (allMembers(path).includes(pid)) sendSignal(pidfd, SIGKILL);
-    } finally {
-      close(pidfd);
-    }
+  };
+  walkGroups(path, { enter });
+  return pids;
+}
+
+function killIn(group: number, pid: number): void {
+  let pidfd: number;
+  try {
+    pidfd = openPidfd(pid);
+  } catch (error) {
+    if (isErrno(error, 'ESRCH', 'EINVAL')) return;
+    throw error;
   }
-  return pids.length;
+  try {
+    if (membersOf(group).includes(pid)) sendSignal(pidfd, SIGKILL);
+  } finally {
+    close(pidfd);
+  }
 }
 
 function populated(v2: string): boolean {
@@ -74,9 +61,12 @@ export function killCgroup(action: { paths: readonly string[]; v2: string | null
     }
   }
   const trees = v2 === null ? paths : [v2];
-  const empty = retryFor(timeoutMs, () => trees.reduce((count, path) => count + killMembers(path), 0) === 0);
+  let left: number[] = [];
+  const empty = retryFor(timeoutMs, () => {
+    left = trees.flatMap(killMembers);
+    return left.length === 0;
+  });
   if (!empty) {
-    const left = trees.flatMap(allMembers);
     throw new CaissonError(
       'CLEANUP_FAILED',
       `processes ${left.join(', ')} are still alive ${timeoutMs} ms after SIGKILL`,
@@ -89,25 +79,25 @@ export function killCgroup(action: { paths: readonly string[]; v2: string | null
 
 /** Removes a cgroup and every group the payload made below it. A dead member may keep it busy for a moment. */
 export function removeCgroup(path: string, timeoutMs: number): void {
-  for (const child of subgroups(path)) {
-    try {
-      removeCgroup(child, timeoutMs);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-    }
-  }
-  let refused: unknown;
-  const removed = retryFor(timeoutMs, () => {
-    try {
-      rmdir(path);
-      return true;
-    } catch (error) {
-      if (!isErrno(error, 'EBUSY')) throw error;
-      refused = error;
-      return false;
-    }
+  const deadline = performance.now() + timeoutMs;
+  const remove = (parent: number, name: Name): void => {
+    let result = 0;
+    retryFor(deadline - performance.now(), () => {
+      result = tryUnlink(parent, name, true);
+      return result !== EBUSY;
+    });
+    if (result < 0) throw new SyscallError('rmdir', -result, shown(name));
+  };
+  walkGroups(path, {
+    leave: (parent, name) => {
+      try {
+        remove(parent, name);
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT')) throw error;
+      }
+    },
   });
-  if (!removed) throw refused;
+  remove(AT.AT_FDCWD, path);
 }
 
 /** The same for one that somebody else may be removing. */
