@@ -1,4 +1,5 @@
 /** What starts when the host has come up, in which order (LIF-44, LIF-45), and what stops in which when it goes (LIF-46). */
+import { CaissonError } from '../spec/errors.js';
 import type { BootSpec } from '../spec/schema/boot.js';
 import type { RestartPolicy } from '../spec/schema/restart.js';
 
@@ -12,6 +13,8 @@ export interface PowerRecord {
   readonly bootId: string;
   /** It could not be started when the host came up (NET-37): why, and when, in ms since the epoch. */
   readonly warning?: { readonly message: string; readonly time: number };
+  /** Starts by the host that have begun, and whose end no supervisor has lived to see: it may be they that end it. */
+  readonly unfinished?: number;
 }
 
 export interface BootItem {
@@ -19,7 +22,7 @@ export interface BootItem {
   readonly boot: Pick<BootSpec, 'autostart' | 'priority' | 'delay' | 'stopPriority'>;
   readonly policy: RestartPolicy;
   /** undefined: it has never been started. */
-  readonly power: Pick<PowerRecord, 'power' | 'bootId'> | undefined;
+  readonly power: Pick<PowerRecord, 'power' | 'bootId' | 'unfinished'> | undefined;
 }
 
 /**
@@ -34,6 +37,8 @@ export function startsAtBoot({ boot, policy, power }: BootItem, bootId: string):
 }
 
 export interface AutostartPlan {
+  /** Not at all: so many supervisors have ended while they started it that it counts as the reason. */
+  readonly givenUp: readonly string[];
   /** Side by side. */
   readonly together: readonly string[];
   /** One after the other, each with the ms to wait after it. */
@@ -44,12 +49,17 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name < b.name ? -1 : 1;
 }
 
-export function planAutostart(items: readonly Pick<BootItem, 'name' | 'boot'>[]): AutostartPlan {
+/** What a supervisor was starting when it ended is started alone, and last: what is not to blame is through by then. */
+export function planAutostart(items: readonly Pick<BootItem, 'name' | 'boot' | 'power'>[]): AutostartPlan {
+  const unfinished = ({ power }: Pick<BootItem, 'power'>): number => power?.unfinished ?? 0;
   const isFree = ({ boot }: Pick<BootItem, 'boot'>): boolean => boot.priority === null && boot.delay === 0;
   const sorted = [...items].sort((a, b) => (b.boot.priority ?? 0) - (a.boot.priority ?? 0) || byName(a, b));
+  const clear = sorted.filter(item => unfinished(item) === 0);
+  const suspect = sorted.filter(item => unfinished(item) > 0 && unfinished(item) < AUTOSTART_TRIES);
   return {
-    together: sorted.filter(isFree).map(({ name }) => name),
-    inTurn: sorted.filter(item => !isFree(item)).map(({ name, boot }) => ({ name, delay: boot.delay })),
+    givenUp: sorted.filter(item => unfinished(item) >= AUTOSTART_TRIES).map(({ name }) => name),
+    together: clear.filter(isFree).map(({ name }) => name),
+    inTurn: [...clear.filter(item => !isFree(item)), ...suspect].map(({ name, boot }) => ({ name, delay: boot.delay })),
   };
 }
 
@@ -119,7 +129,10 @@ export async function sideBySide<T>(
 }
 
 export async function runAutostart(plan: AutostartPlan, port: AutostartPort): Promise<AutostartOutcome[]> {
-  const outcomes = await sideBySide(plan.together, port.width, name => tryStart(name, port));
+  const outcomes: AutostartOutcome[] = plan.givenUp.map(name => ({ name, started: false }));
+  const why = `${AUTOSTART_TRIES} supervisors have ended while they started it`;
+  for (const name of plan.givenUp) port.failed(name, new CaissonError('CLOSED', why));
+  outcomes.push(...(await sideBySide(plan.together, port.width, name => tryStart(name, port))));
   for (const { name, delay } of plan.inTurn) {
     outcomes.push(await tryStart(name, port));
     if (delay > 0 && !port.isOver()) await port.sleep(delay);

@@ -16,7 +16,11 @@ export interface Bootable extends BootItem {
   isUp(): boolean;
   /** A start would start nothing. */
   isDone(): boolean;
+  /** Before a start: resolves when the next supervisor would know of it. */
+  beginStart(): Promise<void>;
   start(): Promise<void>;
+  /** After it, however it went. */
+  endStart(): void;
   /** True when force was needed. */
   stop(): Promise<boolean>;
   warn(message: string): void;
@@ -81,12 +85,15 @@ export class Boot {
 
   private async startOne(item: Bootable): Promise<boolean> {
     if (item.isDone()) return true;
+    await item.beginStart();
     try {
       await item.start();
       return true;
     } catch (error) {
       if (!FINAL.includes(asCaissonError(error).code)) throw error;
       return item.isDone();
+    } finally {
+      item.endStart();
     }
   }
 

@@ -190,7 +190,7 @@ export class Group {
     if (this.barred) throw new CaissonError('CLOSED', 'the host is being shut down');
     if (this.retired) throw new CaissonError('GROUP_NOT_FOUND', `group ${this.name} has been removed`);
     if (this.state === 'running' && this.isComplete()) return;
-    if (this.state !== 'starting' && this.state !== 'restarting') this.power.running(true);
+    if (this.state !== 'starting' && this.state !== 'restarting') this.power.wanted();
     const joins = this.state === 'starting' || this.state === 'restarting';
     await this.until(joins ? undefined : { type: 'START' }, move => {
       if (move.to === 'running') return true;
@@ -227,6 +227,7 @@ export class Group {
 
   private moved(move: GroupMoved): void {
     const { from, to, reason, error } = move;
+    if (to === 'running') this.power.running();
     this.parts.publish({
       type: 'group-state',
       group: this.name,

@@ -69,7 +69,12 @@ export class Keeping {
   /** An ephemeral container that has run, and is found not to. */
   isLeftover(): boolean {
     const { record } = this.power;
-    return this.parts.spec.ephemeral && record !== undefined && record.warning === undefined;
+    return (
+      this.parts.spec.ephemeral &&
+      record !== undefined &&
+      record.warning === undefined &&
+      record.unfinished === undefined
+    );
   }
 
   /** The group that it is in: it decides what an end leads to. */

@@ -2,14 +2,13 @@
  * What is kept on disk of a container's last life, `<state>/<name>/state.json`: what its start did and did without, what
  * was noted since, and how it ended. For whoever looks when the supervisor is gone; what is now, the kernel knows best.
  */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitStatus } from '../machines/exit.js';
 import { STATES, type StateName } from '../machines/states.js';
-import { CaissonError, type ErrorJSON } from '../spec/errors.js';
+import type { ErrorJSON } from '../spec/errors.js';
 import type { EventOf } from './announcer.js';
+import { RecordFile, readRecordFile, WriteQueue } from './record-file.js';
 import type { StartReport } from './report.js';
-import { writeAtomic } from './store.js';
 import type { TimelineEntry } from './timeline.js';
 
 export const LIFE_FILE = 'state.json';
@@ -37,47 +36,24 @@ export interface LifeRecord {
 }
 
 /** @throws CaissonError STATE_INVALID */
-export async function readLife(directory: string): Promise<LifeRecord | undefined> {
-  const path = join(directory, LIFE_FILE);
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-  const record = parse(text);
-  if (record === undefined)
-    throw new CaissonError('STATE_INVALID', `${path} is not a record of a life`, { field: path });
-  return record;
+export function readLife(directory: string): Promise<LifeRecord | undefined> {
+  return readRecordFile<LifeRecord>(join(directory, LIFE_FILE), isWhole);
 }
 
-function parse(text: string): LifeRecord | undefined {
-  let value: Partial<LifeRecord> | null;
-  try {
-    value = JSON.parse(text) as Partial<LifeRecord> | null;
-  } catch {
-    return undefined;
-  }
-  const { version, state, start, notices } = value ?? {};
-  const whole =
+function isWhole({ version, state, start, notices }: Partial<LifeRecord>): boolean {
+  return (
     version === 1 &&
     state !== undefined &&
     STATES.includes(state) &&
     Array.isArray(notices) &&
-    (start === null || (Array.isArray(start?.timeline) && Array.isArray(start.report?.entries)));
-  return whole ? (value as LifeRecord) : undefined;
+    (start === null || (Array.isArray(start?.timeline) && Array.isArray(start.report?.entries)))
+  );
 }
 
-/**
- * A container that lives shorter than this costs no write, and one that comes up leaves the disk to the others that do.
- * What a supervisor wrote less than this before it was killed is lost.
- */
-const DELAY_MS = 500;
 const NOTICES_KEPT = 100;
 
-/** One after the other, whichever container they are of: each waits for the disk in one of Node's few I/O threads. */
-let lastWrite: Promise<void> = Promise.resolve();
+/** Whichever container they are of. */
+const queue = new WriteQueue();
 
 export interface LifeSource {
   readonly directory: string;
@@ -88,10 +64,12 @@ export interface LifeSource {
 
 export class LifeKeeper {
   private notices: LifeNotice[] = [];
-  private timer: NodeJS.Timeout | undefined;
-  private written: Promise<void> = Promise.resolve();
+  private readonly file: RecordFile;
 
-  constructor(private readonly source: LifeSource) {}
+  constructor(source: LifeSource) {
+    const record = (): LifeRecord => ({ version: 1, ...source.record(), notices: this.notices });
+    this.file = new RecordFile({ path: join(source.directory, LIFE_FILE), record, failed: source.failed }, queue);
+  }
 
   /** A new life: what was noted before is of the last one. */
   begin(): void {
@@ -110,36 +88,16 @@ export class LifeKeeper {
 
   /** There is something to write, soon. */
   changed(): void {
-    this.timer ??= setTimeout(() => void this.flush(), DELAY_MS).unref();
+    this.file.soon();
   }
 
   /** Writes what waits to be written. */
   flush(): Promise<void> {
-    if (this.timer !== undefined) {
-      this.forget();
-      this.written = this.write();
-    }
-    return this.written;
+    return this.file.flush();
   }
 
   /** Nothing is written any more, and what is being written has been when this resolves. */
-  async drop(): Promise<void> {
-    this.forget();
-    await this.written;
-  }
-
-  private forget(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-  }
-
-  private write(): Promise<void> {
-    const write = lastWrite.then(async () => {
-      const record: LifeRecord = { version: 1, ...this.source.record(), notices: this.notices };
-      await writeAtomic(join(this.source.directory, LIFE_FILE), `${JSON.stringify(record)}\n`);
-    });
-    // The container does not need it: a full disk must not be its end.
-    lastWrite = write.catch((error: Error) => this.source.failed(error));
-    return lastWrite;
+  drop(): Promise<void> {
+    return this.file.drop();
   }
 }

@@ -186,6 +186,8 @@ export class Tree {
       power: group.power.record,
       isUp: () => group.isUp() || this.containersIn(group).some(isUp),
       isDone: () => group.isComplete(),
+      beginStart: () => group.power.beginStart(),
+      endStart: () => group.power.endStart(),
       start: () => group.start(),
       stop: async () => {
         const containers = this.containersIn(group).filter(isUp);
@@ -251,6 +253,8 @@ function bootable(container: Container): Bootable {
     power: keeping.power.record,
     isUp: () => isUp(container),
     isDone: () => isUp(container),
+    beginStart: () => keeping.power.beginStart(),
+    endStart: () => keeping.power.endStart(),
     start: () => keeping.startForHost(false),
     stop: async () => (await keeping.stopForHost()).forced,
     warn: message => keeping.warn(message),

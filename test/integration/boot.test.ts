@@ -125,6 +125,50 @@ describe('autostart', () => {
   );
 });
 
+describe('one whose start ends the supervisor', () => {
+  test.each(['container', 'group'] as const)(
+    'a %s: what is not to blame is started, and after three times so is all but it',
+    async kind => {
+      const stateDir = rig.stateDir();
+      let supervisor = await rig.open({ stateDir });
+      const boot = { autostart: true };
+      // By name the bad one comes first.
+      await rig.create({ supervisor, name: 'bad', ...SLEEP, ...(kind === 'container' && { boot }) });
+      await rig.create({ supervisor, name: 'good', ...SLEEP, boot });
+      if (kind === 'group') await supervisor.createGroup({ name: 'a-group', children: ['bad'], boot });
+      await rig.close(supervisor);
+      const states: string[][] = [];
+      for (let times = 0; times < 3; times++) {
+        const victim = new Victim({ stateDir, specs: [], autostart: true, killAt: 'bad creating' });
+        await victim.dead;
+        states.push(victim.states.filter(state => state.endsWith(' running')));
+      }
+      expect(states[1]).toEqual(['good running']);
+      supervisor = await rig.open({ stateDir });
+      const name = kind === 'group' ? 'a-group' : 'bad';
+      const told: CaissonEvent[] = [];
+      supervisor.on(event => told.push(event));
+      expect(await supervisor.autostart()).toEqual([{ name, started: false }]);
+      expect(told).toMatchObject([{ type: 'notice', code: 'autostart-failed', message: expect.stringContaining('3') }]);
+      expect(supervisor.get('good').state).toBe('running');
+      // By hand, or the next time, it is tried as ever.
+      expect(await supervisor.autostart()).toEqual([{ name, started: true }]);
+      expect(supervisor.get('bad')).toMatchObject({ state: 'running', warnings: [] });
+    },
+    slow(30_000),
+  );
+
+  test('an ephemeral one is not taken for one that has run', async () => {
+    const stateDir = rig.stateDir();
+    let supervisor = await rig.open({ stateDir });
+    await rig.create({ supervisor, name: 'bad', ...SLEEP, ephemeral: true, boot: { autostart: true } });
+    await rig.close(supervisor);
+    await new Victim({ stateDir, specs: [], autostart: true, killAt: 'bad creating' }).dead;
+    supervisor = await rig.open({ stateDir });
+    expect(await supervisor.autostart()).toEqual([{ name: 'bad', started: true }]);
+  });
+});
+
 describe('shutdown', () => {
   test('LIF-46: in batches by falling priority, each finished before the next; the power state is kept', async () => {
     const supervisor = await rig.open();

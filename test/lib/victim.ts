@@ -15,6 +15,8 @@ export interface VictimOptions {
   /** Created and started in place of the containers. */
   readonly groups?: readonly GroupInput[];
   readonly loop?: boolean;
+  /** What the host starts is started in place of the containers. */
+  readonly autostart?: boolean;
   /** False: only adopt. */
   readonly start?: boolean;
 }

@@ -152,6 +152,24 @@ test('LIF-45: one by one with its delay after each, three tries 5 s apart', asyn
   expect((await done).filter(({ started }) => !started).map(({ name }) => name)).toEqual(['never']);
 });
 
+test('what supervisors have ended with comes last and alone, and after three of them not at all', async () => {
+  const rig = new Rig();
+  const ended = (unfinished: number): Partial<BootItem> => ({ power: { ...RUNNING, unfinished } });
+  const items = [
+    item('a', {}, ended(1)),
+    item('b', { priority: 9 }, ended(2)),
+    item('c', { priority: 9 }, ended(3)),
+    item('d'),
+    item('e', { priority: -1 }),
+  ];
+  const plan = planAutostart(items);
+  expect(plan).toMatchObject({ givenUp: ['c'], together: ['d'] });
+  expect(plan.inTurn.map(({ name }) => name)).toEqual(['e', 'b', 'a']);
+  const outcomes = await runAutostart(plan, rig);
+  expect(rig.log).toEqual(['0 c failed', '0 d', '0 e', '0 b', '0 a']);
+  expect(outcomes.filter(({ started }) => !started)).toEqual([{ name: 'c', started: false }]);
+});
+
 test('a shutdown in the middle lets nothing more be started', async () => {
   const rig = new Rig();
   const done = runAutostart(planAutostart([item('a', { delay: 5000 }), item('b', { priority: -1 })]), rig);
