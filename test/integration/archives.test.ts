@@ -446,6 +446,10 @@ describe('hostile', () => {
       code: 'ARCHIVE_INVALID',
       message: /no regular file/,
     });
-    await expect(unpacked('/dev/zero')).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
+    const pipe = join(rig.directory('pipe'), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    // Nor is it opened: opening a terminal whose other end is closed fails, or waits.
+    for (const path of ['/dev/zero', '/dev/tty', pipe])
+      await expect(unpacked(path)).rejects.toMatchObject({ code: 'ARCHIVE_INVALID', message: /no regular file/ });
   });
 });

@@ -21,6 +21,7 @@ import { AT, O } from '../../syscalls/abi/constants.js';
 import { close, openat } from '../../syscalls/fs.js';
 import { syncFileSystem } from '../../syscalls/metadata.js';
 import { removeTree } from '../host/remove-tree.js';
+import { openRegularFile } from '../regular-file.js';
 import { prepareThread } from '../thread.js';
 import type { UnpackAnswer, UnpackProgress, UnpackRequest } from '../unpacker.js';
 import { compressionOf, contentOf, hashing, tarStream } from './input.js';
@@ -34,20 +35,11 @@ function goOn(): void {
   if (Atomics.load(cancelled, 0) !== 0) throw new CaissonError('CANCELLED', 'unpacking was given up');
 }
 
-function openArchive(path: string): { fd: number; size: number } {
-  let fd: number;
-  try {
-    // Not waiting for the other end, should it be a FIFO.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR')
-      refuse('ARCHIVE_MISSING', 'it does not exist', 'give the path of a tar archive on this host', error);
-    throw error;
-  }
-  const stat = fstatSync(fd);
-  if (stat.isFile()) return { fd, size: stat.size };
-  closeSync(fd);
+function openArchive(path: string): number {
+  const file = openRegularFile(path, O.O_RDONLY);
+  if (typeof file === 'number') return file;
+  if (file.kind === 'missing')
+    refuse('ARCHIVE_MISSING', 'it does not exist', 'give the path of a tar archive on this host', file.cause);
   refuse(
     'ARCHIVE_INVALID',
     'it is no regular file',
@@ -117,8 +109,9 @@ async function makeLayer(fd: number, size: number, digest: string): Promise<Unpa
 }
 
 async function run(): Promise<UnpackAnswer> {
-  const { fd, size } = openArchive(request.archive);
+  const fd = openArchive(request.archive);
   try {
+    const { size } = fstatSync(fd);
     const digest = await digestOf(fd, size);
     if (existsSync(join(request.layers, digest))) return { digest, unpacked: null };
     return { digest, unpacked: await makeLayer(fd, size, digest) };

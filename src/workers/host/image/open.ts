@@ -1,10 +1,10 @@
 /** Opening the file of an image: what it is, who may have it, and what it holds. */
 import type { ImageAction } from '../../../plan/actions/image.js';
 import { IMAGE_HEAD, IMAGE_TYPES, type ImageType, identifyImage, isReadOnlyType } from '../../../spec/image.js';
-import { AT, O, S_IFMT, S_IFREG } from '../../../syscalls/abi/constants.js';
-import { close, openat, readAt, statFd } from '../../../syscalls/fs.js';
-import { SyscallError } from '../../../syscalls/libc.js';
+import { O } from '../../../syscalls/abi/constants.js';
+import { close, readAt, statFd } from '../../../syscalls/fs.js';
 import { tryLock } from '../../../syscalls/loop.js';
+import { openRegularFile } from '../../regular-file.js';
 import { loopsOf, ownerOf } from './loops.js';
 import { refuseImage } from './refuse.js';
 
@@ -12,23 +12,11 @@ type OpenImage = Extract<ImageAction, { op: 'image.open' }>;
 
 const HINT = `give the path of a file that holds ${IMAGE_TYPES.slice(0, -1).join(', ')} or ${IMAGE_TYPES.at(-1)}`;
 
-/** By O_PATH first: opening a device or a FIFO may do something, or wait. */
 function openFile(path: string, writable: boolean): number {
-  let found: number;
-  try {
-    found = openat(AT.AT_FDCWD, path, O.O_PATH);
-  } catch (error) {
-    if (error instanceof SyscallError && (error.errno === 'ENOENT' || error.errno === 'ENOTDIR'))
-      refuseImage('ROOTFS_IMAGE_MISSING', `image ${path} does not exist`, HINT, error);
-    throw error;
-  }
-  try {
-    if ((statFd(found).mode & S_IFMT) !== S_IFREG)
-      refuseImage('ROOTFS_IMAGE_NOT_FILE', `image ${path} is not a regular file`, HINT);
-    return openat(AT.AT_FDCWD, `/proc/self/fd/${found}`, writable ? O.O_RDWR : O.O_RDONLY);
-  } finally {
-    close(found);
-  }
+  const file = openRegularFile(path, writable ? O.O_RDWR : O.O_RDONLY);
+  if (typeof file === 'number') return file;
+  if (file.kind === 'missing') refuseImage('ROOTFS_IMAGE_MISSING', `image ${path} does not exist`, HINT, file.cause);
+  refuseImage('ROOTFS_IMAGE_NOT_FILE', `image ${path} is not a regular file`, HINT);
 }
 
 function typeOf(file: number, path: string): ImageType {
