@@ -8,7 +8,7 @@ import { type Assigned, compile } from '../plan/compile.js';
 import { withoutValues } from '../plan/explain.js';
 import type { Plan } from '../plan/step.js';
 import type { ContainerSpec } from '../spec/container.js';
-import { CaissonError } from '../spec/errors.js';
+import { asCaissonError, CaissonError } from '../spec/errors.js';
 import type { NotifyState } from '../spec/notify.js';
 import type { ContainerStats } from '../spec/stats/types.js';
 import { Announcer, type ContainerEvents } from './announcer.js';
@@ -302,8 +302,14 @@ export class Container {
   private async recallConsole(): Promise<void> {
     const { log, ring } = this.spec.console;
     if (log === false) return;
-    const { end, data } = await lastBytes(this.logFiles, ring);
-    this.console.recall(end, data);
+    try {
+      const { end, data } = await lastBytes(this.logFiles, ring);
+      this.console.recall(end, data);
+    } catch (error) {
+      // A log that cannot be read must not keep anything from being supervised.
+      const message = `what was recorded of the console cannot be read: ${asCaissonError(error).message}`;
+      this.announcer.publish({ type: 'notice', code: 'console-log', message });
+    }
   }
 
   /** What is, as plain data. */

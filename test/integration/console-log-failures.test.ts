@@ -155,6 +155,30 @@ test('LIF-12: a link that cannot be made costs no byte, no file and no descripto
   expect(readdirSync(dir)).not.toContain('console.log.new');
 });
 
+test('LIF-12: a log that cannot be read keeps no container from being supervised', async () => {
+  const stateDir = rig.stateDir();
+  const first = await rig.open({ stateDir });
+  const script = 'echo before; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo after; exec sleep 1000';
+  const { name } = await rig.start({ supervisor: first, ...shell(script) });
+  await rig.start({ supervisor: first, name: 'other', ...shell('exec sleep 1000') });
+  await until(() => first.get(name).console.end > 0, 'it prints');
+  await rig.close(first);
+  rmSync(join(stateDir, name, 'console'), { recursive: true });
+  writeFileSync(join(stateDir, name, 'console'), 'no directory');
+  const second = await rig.open({ stateDir });
+  const container = second.get(name);
+  expect([container.state, second.get('other').state]).toEqual(['running', 'running']);
+  const signal = AbortSignal.timeout(slow(5000));
+  let told = '';
+  for await (const event of second.events({ since: 0, signal })) {
+    if (event.type === 'notice' && event.code === 'console-log') told = event.message;
+    if (told !== '') break;
+  }
+  expect(told).toMatch(/cannot be read: .*ENOTDIR/);
+  writeFileSync(`/proc/${container.pid}/root/tmp/go`, '');
+  await until(() => container.console.history().includes('after'), 'its console is followed');
+});
+
 test('ENV-25: who prints on the terminal of a container that has ended does not hold up its end', async () => {
   for (const log of [false, {}] as const) {
     const { container } = await create({ ...shell('stty raw; exec sleep 1000'), console: { log } });
