@@ -28,7 +28,7 @@ export function compileLiveMount(spec: ContainerSpec, mount: LiveMount): Plan {
   const { source, target, readOnly, shift } = mount;
   const attributes = ['MOUNT_ATTR_NOSUID', 'MOUNT_ATTR_NODEV', ...(readOnly ? ['MOUNT_ATTR_RDONLY'] : [])];
   const steps = [
-    liveStep('open', `detached copy of ${source}`, { op: 'bind.open', path: source, save: 'fd:mount' }),
+    liveStep('open', `detached copy of ${source}`, { op: 'live.source', path: source, save: 'fd:mount' }),
     ...(shift && spec.idmap !== null
       ? [
           liveStep('userns', "open the container's user namespace", {

@@ -1,7 +1,7 @@
 /** Unix datagram sockets (unix(7)) that tell who sent what: Node's core has none. */
 import { O } from './abi/constants.js';
 import { Arena, scratch } from './arena.js';
-import { chmodat, chownat, close } from './fs.js';
+import { chownat, close } from './fs.js';
 import type { Entry } from './launcher/program.js';
 import { NR, SyscallError, trySyscall } from './libc.js';
 
@@ -11,7 +11,6 @@ const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
 const SO_PASSRIGHTS = 83;
 const ENOPROTOOPT = 92;
-const ECONNREFUSED = 111;
 const SCM_CREDENTIALS = 2;
 /** sun_path of struct sockaddr_un. */
 const PATH_SIZE = 108;
@@ -31,13 +30,9 @@ export interface SocketOwner {
   readonly descriptors?: 'taken' | 'refused';
 }
 
-export function checkPath(path: string): void {
+/** struct sockaddr_un of `path`. @throws RangeError */
+export function addressOf(arena: Arena, path: string): { readonly address: number; readonly size: number } {
   if (Buffer.byteLength(path) >= PATH_SIZE) throw new RangeError(`${path} is too long for the address of a socket`);
-}
-
-/** struct sockaddr_un of `path`, in the scratch memory: for the very next call. */
-export function addressOf(path: string): { readonly address: number; readonly size: number } {
-  const arena = scratch();
   const size = 2 + PATH_SIZE;
   const address = arena.alloc(size);
   const bytes = arena.slice(address, size);
@@ -46,40 +41,28 @@ export function addressOf(path: string): { readonly address: number; readonly si
   return { address, size };
 }
 
-function datagramSocket(): number {
-  const fd = trySyscall('socket', AF_UNIX, SOCK_DGRAM | O.O_CLOEXEC | O.O_NONBLOCK, 0);
-  if (fd < 0) throw new SyscallError('socket', -fd, 'AF_UNIX SOCK_DGRAM');
-  return fd;
-}
+/** The arguments of socket(2), also for a child that makes one. */
+export const DATAGRAM_SOCKET = [AF_UNIX, SOCK_DGRAM | O.O_CLOEXEC | O.O_NONBLOCK, 0] as const;
 
 /**
- * A datagram socket bound at `name` in the directory behind `dir`, which may be on a mount that is attached nowhere: a
- * path through /proc/self/fd is the only way to name such a place to bind(2). Where that is not ours, and `dir` is the
- * working directory, its name alone will do.
+ * One that tells who sent what, not bound yet. The file it is bound at gets the mode that the socket has by then, less
+ * the umask, and belongs to who binds it.
  */
-export function bindDatagram(
-  dir: number,
-  name: string,
-  owner: SocketOwner,
-  path = `/proc/self/fd/${dir}/${name}`,
-): number {
-  checkPath(path);
-  const fd = datagramSocket();
+export function datagramSocket({ mode, descriptors }: Pick<SocketOwner, 'mode' | 'descriptors'>): number {
+  const fd = trySyscall('socket', ...DATAGRAM_SOCKET);
+  if (fd < 0) throw new SyscallError('socket', -fd, 'AF_UNIX SOCK_DGRAM');
   try {
     const arena = scratch();
     const on = arena.alloc(4);
     arena.setU32(on, 1);
     const passing = trySyscall('setsockopt', fd, SOL_SOCKET, SO_PASSCRED, on, 4);
     if (passing < 0) throw new SyscallError('setsockopt', -passing, 'SO_PASSCRED');
-    if (owner.descriptors === 'refused') {
+    if (descriptors === 'refused') {
       const refusing = trySyscall('setsockopt', fd, SOL_SOCKET, SO_PASSRIGHTS, arena.alloc(4), 4);
       if (refusing < 0 && refusing !== -ENOPROTOOPT) throw new SyscallError('setsockopt', -refusing, 'SO_PASSRIGHTS');
     }
-    const { address, size } = addressOf(path);
-    const bound = trySyscall('bind', fd, address, size);
-    if (bound < 0) throw new SyscallError('bind', -bound, name);
-    chmodat(dir, name, owner.mode);
-    chownat(dir, name, owner.uid, owner.gid);
+    const changed = trySyscall('fchmod', fd, mode);
+    if (changed < 0) throw new SyscallError('fchmod', -changed, 'a socket');
     return fd;
   } catch (error) {
     close(fd);
@@ -87,17 +70,21 @@ export function bindDatagram(
   }
 }
 
-/** Whether somebody receives what is sent to the socket at `path`. @throws SyscallError */
-export function hasListener(path: string): boolean {
-  checkPath(path);
-  const fd = datagramSocket();
+/**
+ * A datagram socket bound at `name` in the directory behind `dir`, which may be on a mount that is attached nowhere: a
+ * path through /proc/self/fd is the only way to name such a place to bind(2).
+ */
+export function bindDatagram(dir: number, name: string, owner: SocketOwner): number {
+  const fd = datagramSocket(owner);
   try {
-    const { address, size } = addressOf(path);
-    const connected = trySyscall('connect', fd, address, size);
-    if (connected < 0 && connected !== -ECONNREFUSED) throw new SyscallError('connect', -connected, path);
-    return connected === 0;
-  } finally {
+    const { address, size } = addressOf(scratch(), `/proc/self/fd/${dir}/${name}`);
+    const bound = trySyscall('bind', fd, address, size);
+    if (bound < 0) throw new SyscallError('bind', -bound, name);
+    chownat(dir, name, owner.uid, owner.gid);
+    return fd;
+  } catch (error) {
     close(fd);
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Files by descriptor: small synchronous calls for worker threads. Never on the main thread's start path. */
 import { errnoName } from '../spec/errno.js';
-import { AT, O } from './abi/constants.js';
+import { AT, O, S_IFMT } from './abi/constants.js';
 import { scratch } from './arena.js';
 import { SyscallError, syscall, trySyscall, type Word } from './libc.js';
 
@@ -156,11 +156,6 @@ export function chownat(dir: number, path: string, uid: number, gid: number): vo
   if (result < 0) throw new SyscallError('chown', -result, path);
 }
 
-export function chmodat(dir: number, path: string, mode: number): void {
-  const result = trySyscall('fchmodat', dir, scratch().cstring(path), mode);
-  if (result < 0) throw new SyscallError('chmod', -result, path);
-}
-
 export interface Stat {
   readonly mode: number;
   /** Names that it has; 0: it has been removed. */
@@ -189,6 +184,18 @@ export function statFd(fd: number): Stat {
   };
 }
 
+const STATX_TYPE = 1;
+
+/** S_IFMT bits, which never change: no file server is asked for them, and so none can keep us waiting. */
+export function fileType(fd: number): number {
+  const arena = scratch();
+  const buffer = arena.alloc(256);
+  const flags = AT.AT_EMPTY_PATH | AT.AT_STATX_DONT_SYNC;
+  const result = trySyscall('statx', fd, arena.cstring(''), flags, STATX_TYPE, buffer);
+  if (result < 0) throw new SyscallError('statx', -result, `fd ${fd}`);
+  return arena.getU32(buffer + 28) & S_IFMT;
+}
+
 const STATX_ATTR_MOUNT_ROOT = 0x2000;
 
 /** True when `fd` is the root of a mount (Linux 5.8). */
@@ -213,15 +220,6 @@ export function isEmptyDirectory(fd: number): boolean {
 
 /** What file system `fd` is on, by its magic number (linux/magic.h). */
 export function fileSystemOf(fd: number): number {
-  const arena = scratch();
-  const buffer = arena.alloc(120);
-  const result = trySyscall('fstatfs', fd, buffer);
-  if (result < 0) throw new SyscallError('fstatfs', -result, `fd ${fd}`);
-  return arena.getI64(buffer);
-}
-
-/** The magic number of the file system that `fd` is on (statfs(2)). */
-export function fileSystemType(fd: number): number {
   const arena = scratch();
   const buffer = arena.alloc(120);
   const result = trySyscall('fstatfs', fd, buffer);

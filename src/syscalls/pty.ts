@@ -1,7 +1,7 @@
 /** Pseudo terminals in a devpts instance of one's own (pty(7), ioctl_tty(2)). */
-import { IOCTL, O } from './abi/constants.js';
+import { IOCTL, O, RESOLVE } from './abi/constants.js';
 import { scratch } from './arena.js';
-import { chownat, close, openat } from './fs.js';
+import { chownat, close, openat2 } from './fs.js';
 import { SyscallError, trySyscall } from './libc.js';
 
 function ioctl(name: keyof typeof IOCTL, fd: number, argument: number): number {
@@ -17,13 +17,16 @@ export function setWindowSize(fd: number, rows: number, cols: number): void {
   ioctl('TIOCSWINSZ', fd, size);
 }
 
-/** Opens a pty in the devpts mount `devpts`; the master does not block. The slave is found by TIOCGPTPEER, not by
- * path, so that nothing mounted over it can be hit. */
+/**
+ * Opens a pty in the devpts mount `devpts`; the master does not block. A container may have mounted something over the
+ * names in there: none is followed, and the slave is found by TIOCGPTPEER.
+ */
 export function openPty(
   devpts: number,
   { rows, cols, uid, gid }: { rows: number; cols: number; uid: number; gid: number },
 ): { master: number; slave: number } {
-  const master = openat(devpts, 'ptmx', O.O_RDWR | O.O_NOCTTY | O.O_NONBLOCK);
+  const own = RESOLVE.RESOLVE_NO_XDEV | RESOLVE.RESOLVE_NO_SYMLINKS;
+  const master = openat2(devpts, 'ptmx', O.O_RDWR | O.O_NOCTTY | O.O_NONBLOCK, own);
   try {
     const unlock = scratch().alloc(4);
     ioctl('TIOCSPTLCK', master, unlock);

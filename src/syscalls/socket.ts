@@ -47,6 +47,11 @@ export function rightsMessage(arena: Arena, fds: readonly number[]): number {
   return header;
 }
 
+/** Where the only descriptor of such a message is; there is room for 64 bits. */
+export function descriptorAt(arena: Arena, message: number): number {
+  return arena.getI64(message + 32) + 16;
+}
+
 /** Sends one byte and, with it, copies of `fds`. */
 export function sendDescriptors(socket: number, fds: readonly number[]): void {
   const result = trySyscall('sendmsg', socket, rightsMessage(scratch(), fds), MSG_NOSIGNAL);

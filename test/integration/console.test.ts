@@ -25,7 +25,9 @@ describe('input', () => {
   });
 
   test('^C is a signal to the foreground, not to us', async () => {
-    const container = await rig.start(shell("trap 'echo interrupted' INT; echo ready; sleep 1000; echo on"));
+    // Who says that it is ready becomes the sleep: before it is forked, ^C would only be the shell's.
+    const script = "trap 'echo interrupted' INT; sh -c 'echo ready; exec sleep 1000'; echo on";
+    const container = await rig.start(shell(script));
     await waitForText(container, 'ready');
     await container.console.write('\x03');
     await waitForText(container, /interrupted[\s\S]*on/);

@@ -6,6 +6,7 @@ import type { CaissonError, Container, ExecOptions, ExecOutput, ExecProcess } fr
 import { describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { booted } from '../lib/inside.ts';
+import { MuteServer } from '../lib/mute-server.ts';
 import { compileInto } from '../lib/programs.ts';
 import { MODES, until, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
@@ -113,8 +114,8 @@ describe.each(MODES)('%s', mode => {
     program.resize(50, 132);
     tty.write('stty size\n');
     await until(() => shown.includes('50 132'), 'the new size');
-    tty.write('sleep 100\n');
-    await new Promise(resolve => setTimeout(resolve, slow(300)));
+    tty.write("sh -c 'echo asleep; exec sleep 100'\n");
+    await until(() => shown.includes('\r\nasleep\r\n'), 'the program in the foreground');
     tty.write('\x03');
     tty.write('echo $((6 * 7))\n');
     await until(() => shown.includes('\r\n42\r\n'), '^C ends what runs in the foreground');
@@ -222,6 +223,33 @@ test('input of any length, and a reader that is slow holds up only its own progr
   const deaf = await container.exec(['true']);
   deaf.stdin?.write(Buffer.alloc(1_000_000));
   expect((await deaf.output()).exit).toMatchObject({ status: 0 });
+});
+
+test('a terminal where the payload has mounted something of its own over /dev/pts, or in it: refused, in time', async () => {
+  const container = await rig.start({ mode: 'privileged', ...SLEEPER });
+  const wish: ExecOptions = { tty: true };
+  // Opening it would be an access with the host's rights to whatever the payload can mount.
+  await sh(container, 'echo mine > /mine; mount --bind /mine /dev/pts/ptmx');
+  expect(await refusal(container.exec(['true'], wish))).toMatchObject({ code: 'STEP_FAILED', errno: 'EXDEV' });
+  await sh(container, 'umount /dev/pts/ptmx; mount -t tmpfs none /dev/pts');
+  expect(await refusal(container.exec(['true'], wish))).toMatchObject({ code: 'EXEC_FAILED' });
+  await sh(container, 'umount /dev/pts && umount -l /dev/pts && mv /dev/pts /dev/was && ln -s was /dev/pts');
+  expect(await refusal(container.exec(['true'], wish))).toMatchObject({ code: 'EXEC_FAILED' });
+  await sh(container, 'rm -f /dev/pts; mkdir -p /dev/pts');
+  const server = new MuteServer('/dev/pts', 'fuse', container.pid);
+  try {
+    const begun = performance.now();
+    expect(await refusal(container.exec(['true'], wish))).toMatchObject({ code: 'TIMEOUT' });
+    expect(performance.now() - begun).toBeLessThan(slow(6000));
+    expect(server.taken).toBeGreaterThan(0);
+    expect((await sh(container, 'echo on')).text).toBe('on\n');
+  } finally {
+    server.end();
+  }
+  await new Promise(resolve => setTimeout(resolve, slow(300)));
+  // A thread reaps a child that it had to leave to itself when it sends the next one: here all threads do.
+  await Promise.all(Array.from({ length: 16 }, () => refusal(container.removeMount('/nowhere'))));
+  await container.kill();
 });
 
 test('hundreds at once', async () => {

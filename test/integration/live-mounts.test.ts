@@ -174,6 +174,38 @@ describe('HST-34 a payload that serves files itself', () => {
   });
 });
 
+test('HST-34 a source on the host whose file server never answers is given up in time, and holds up nobody', async () => {
+  const { container, say } = await shell('unprivileged');
+  const hung = rig.directory('hung');
+  const server = new MuteServer(hung, 'fuse');
+  try {
+    for (const source of [join(hung, 'below'), join(hung, 'below')]) {
+      const begun = performance.now();
+      expect(await refusal(container.addMount({ source, target: '/x' }))).toMatchObject({
+        code: 'TIMEOUT',
+        message: expect.stringContaining(source),
+      });
+      expect(performance.now() - begun).toBeLessThan(slow(5000));
+    }
+    expect(server.taken).toBeGreaterThan(0);
+    // All its workers are free for others, and nobody asks the server for what is mounted as a whole.
+    await Promise.all(
+      Array.from({ length: 8 }, (_, index) => container.addMount({ source: source(), target: `/y/${index}` })),
+    );
+    expect(await say('cat /y/7/hello')).toBe('from the host');
+    const asked = server.taken;
+    await container.addMount({ source: hung, target: '/whole', readOnly: true });
+    expect(await say("grep -c ' /whole ' /proc/mounts")).toBe('1');
+    expect(server.taken).toBe(asked);
+    await container.removeMount('/whole');
+  } finally {
+    server.end();
+  }
+  await new Promise(resolve => setTimeout(resolve, slow(300)));
+  await Promise.all(Array.from({ length: 16 }, () => refusal(container.removeMount('/nowhere'))));
+  await container.kill();
+});
+
 test('200 mounts while the payload swaps their target for a symlink: none lands elsewhere', async () => {
   const { container, say } = await shell('unprivileged');
   const path = source();

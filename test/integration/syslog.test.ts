@@ -5,9 +5,10 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { booted, inside } from '../lib/inside.ts';
 import { compile, REAPER } from '../lib/programs.ts';
-import { finish, MODES, until, useRig } from '../lib/rig.ts';
+import { endKeepers, finish, MODES, until, useRig } from '../lib/rig.ts';
 import { startShell } from '../lib/shell.ts';
 import { slow } from '../lib/slow.ts';
+import { own } from '../lib/snapshot.ts';
 import { Victim } from '../lib/victim.ts';
 
 const rig = useRig();
@@ -119,8 +120,11 @@ test('ENV-27, LIF-12: the next supervisor listens, unless somebody inside does b
   const syslogd = 'syslogd -n -O /tmp/messages & until grep -q started /tmp/messages; do sleep 0.05; done;';
   const specs = [
     rig.spec('unprivileged', { name: 'plain', init: '/bin/sh', args: script('') }),
+    rig.spec('privileged', { name: 'root', init: '/bin/sh', args: script('') }),
     rig.spec('unprivileged', { name: 'own', init: '/bin/sh', args: script(syslogd) }),
     rig.spec('unprivileged', { name: 'link', init: '/bin/sh', args: script('ln -sf /tmp/x /dev/log;') }),
+    rig.spec('unprivileged', { name: 'file', init: '/bin/sh', args: script('rm /dev/log; echo mine > /dev/log;') }),
+    rig.spec('unprivileged', { name: 'bare', init: '/bin/sh', args: script('rm /dev/log;') }),
   ];
   const victim = new Victim({ stateDir, specs }, { program, mode: 'slow' });
   victims.push(victim);
@@ -134,13 +138,61 @@ test('ENV-27, LIF-12: the next supervisor listens, unless somebody inside does b
   };
   await until(has('again'), 'its own syslogd');
   await victim.kill();
+  // What it holds would do: the socket has to be made again only without it.
+  endKeepers(`/run/caisson/${own(stateDir)}`);
   const supervisor = await rig.open({ stateDir });
   const plain = supervisor.get('plain');
   await until(() => texts(plain).includes('again'), 'a message after the adoption');
   expect(texts(supervisor.get('own'))).toEqual([]);
   expect(texts(supervisor.get('link'))).toEqual([]);
+  const look = async (name: string): Promise<string> => (await inside(supervisor.get(name), LOOK)).text;
+  for (const name of ['plain', 'root']) {
+    await until(() => texts(supervisor.get(name)).includes('again'), `a message of ${name}`);
+    expect(await look(name)).toBe('socket|0:0|666');
+  }
+  expect(await look('link')).toMatch(/^symbolic link/);
+  expect((await inside(supervisor.get('file'), 'cat /dev/log')).text).toBe('mine');
+  expect(await look('bare')).not.toMatch(/socket/);
   const notices: string[] = [];
   for await (const event of supervisor.events({ since: 0, signal: AbortSignal.timeout(30) }))
     if (event.type === 'notice') notices.push(event.code);
   expect(notices).not.toContain('syslog-lost');
+});
+
+test('ENV-27, LIF-12: a payload that serves its /dev itself and never answers keeps no adoption waiting', async () => {
+  const stateDir = rig.stateDir();
+  const program = `${rig.dir}/reaper`;
+  compile(program, REAPER);
+  const mute = 'exec 3<>/dev/fuse; mount -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 x /dev;';
+  const specs = [
+    rig.spec('privileged', {
+      name: 'mute',
+      init: '/bin/sh',
+      args: ['-c', `${mute} while :; do sleep 1; done`],
+    }),
+    rig.spec('unprivileged', {
+      name: 'other',
+      init: '/bin/sh',
+      args: ['-c', 'while :; do logger again; sleep 0.1; done'],
+    }),
+  ];
+  const victim = new Victim({ stateDir, specs }, { program, mode: 'slow' });
+  victims.push(victim);
+  const { pids } = await victim.ready;
+  await until(() => / \/dev .* - fuse x /.test(readFileSync(`/proc/${pids?.mute}/mountinfo`, 'utf8')), 'its /dev');
+  await victim.kill();
+  // What it holds would do: the socket has to be made again only without it.
+  endKeepers(`/run/caisson/${own(stateDir)}`);
+  const begun = performance.now();
+  const supervisor = await rig.open({ stateDir });
+  const other = supervisor.get('other');
+  await until(() => texts(other).includes('again'), 'a message after the adoption');
+  expect(performance.now() - begun).toBeLessThan(slow(15_000));
+  const lost: string[] = [];
+  for await (const event of supervisor.events({ since: 0, signal: AbortSignal.timeout(slow(4000)) })) {
+    if (event.type === 'notice' && event.code === 'syslog-lost') lost.push(event.message);
+    if (lost.length > 0) break;
+  }
+  expect(lost).toEqual([expect.stringContaining('/dev/log did not answer')]);
+  await supervisor.get('mute').kill();
 });

@@ -288,7 +288,7 @@ async function sweep(): Promise<void> {
 }
 
 /** A supervisor that died before another could take over has left its keeper: by pid and start time, as it is recorded. */
-function endKeepers(volatile: string): void {
+export function endKeepers(volatile: string): void {
   const file = join(volatile, '.keeper');
   if (!existsSync(file)) return;
   for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {

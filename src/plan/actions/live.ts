@@ -1,7 +1,12 @@
-/** Changes in the mount namespace of a running container. Done by a worker thread that enters it for the moment. */
+/**
+ * Changes in the mount namespace of a running container. Done by a child that a worker thread sends there and, when a file
+ * server on the way does not answer, gives up.
+ */
 import type { Register } from './register.js';
 
 export type LiveAction =
+  /** A detached copy of the mount at `path` of the host, where a file server may hang, too. */
+  | { readonly op: 'live.source'; readonly path: string; readonly save: Register }
   /** A detached mount gets flags, and is severed from the mount it is a copy of. */
   | { readonly op: 'mount.attributes'; readonly mount: Register; readonly attributes: readonly string[] }
   /** Opens the user namespace of a process that may end meanwhile. */

@@ -70,6 +70,7 @@ export const AT = {
   AT_RECURSIVE: 0x8000,
   AT_EMPTY_PATH: 0x1000,
   AT_STATX_FORCE_SYNC: 0x2000,
+  AT_STATX_DONT_SYNC: 0x4000,
 } as const;
 
 export const RESOLVE = {

@@ -1,15 +1,16 @@
 /** Executors of joining a running container. */
 import type { JoinAction } from '../../plan/actions/join.js';
 import { CaissonError } from '../../spec/errors.js';
-import { AT, O, RESOLVE } from '../../syscalls/abi/constants.js';
-import { chownat, close, fileSystemType, openat, openat2, pipe, readFile } from '../../syscalls/fs.js';
+import { AT, O } from '../../syscalls/abi/constants.js';
+import { PSEUDO } from '../../syscalls/abi/launch.js';
+import { chownat, close, openat, pipe, readFile } from '../../syscalls/fs.js';
 import { endProcess } from '../../syscalls/launcher/join.js';
-import { SyscallError } from '../../syscalls/libc.js';
+import { NR, SyscallError } from '../../syscalls/libc.js';
 import { openPidfd, poll, reap } from '../../syscalls/process.js';
 import { openPty } from '../../syscalls/pty.js';
 import type { StepContext } from '../context.js';
+import { openInside, openStrictly } from './errand-inside.js';
 import type { Executors } from './executors.js';
-import { inMountNamespace } from './mount-namespace.js';
 
 /** It only clones itself: what comes after that is not waited for here. */
 const FOLLOW_TIMEOUT_MS = 10_000;
@@ -62,22 +63,36 @@ function kill(pidfd: string, context: StepContext): void {
 }
 
 const DEVPTS = 0x1cd1;
+const STATFS_SIZE = 120;
 
-/**
- * What is mounted on /dev/pts is the payload's choice: any instance of devpts will do. Only names that the kernel knows
- * without asking a file system are followed: one that is a process of the payload could keep us waiting.
- */
-function openDevpts(root: number): number {
-  const strict = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_SYMLINKS | RESOLVE.RESOLVE_CACHED;
+/** What is mounted on /dev/pts is the payload's choice: any instance of devpts will do. */
+function openDevpts(pidfd: number): number {
+  let found = 0;
+  let type = 0;
+  let devpts: number;
   const refused = (cause?: unknown): CaissonError =>
     new CaissonError('EXEC_FAILED', 'there is no devpts on /dev/pts inside: no terminal can be made', { cause });
-  let devpts: number;
   try {
-    devpts = openat2(root, 'dev/pts', O.O_PATH | O.O_DIRECTORY, strict);
+    devpts = openInside(
+      { pidfd, used: [], what: '/dev/pts' },
+      (arena, entries, opened) => {
+        found = arena.alloc(STATFS_SIZE);
+        const use = entries.length + 2;
+        entries.push(
+          { ...openStrictly(arena, 'dev/pts', O.O_DIRECTORY), dest: opened },
+          { nr: PSEUDO.loadI32, args: [opened.address], dest: { entry: use, argument: 0 } },
+          { nr: NR.fstatfs, args: [0, found] },
+        );
+      },
+      arena => {
+        // struct statfs begins with it.
+        type = arena.getI64(found);
+      },
+    );
   } catch (error) {
-    throw refused(error);
+    throw error instanceof SyscallError ? refused(error) : error;
   }
-  if (fileSystemType(devpts) === DEVPTS) return devpts;
+  if (type === DEVPTS) return devpts;
   close(devpts);
   throw refused();
 }
@@ -104,7 +119,7 @@ export const JOIN_ACTIONS: Executors<JoinAction> = {
     }
   },
   'join.tty': ({ pidfd, save, ...wish }, context) => {
-    const devpts = inMountNamespace(context.get(pidfd), root => openDevpts(root));
+    const devpts = openDevpts(context.get(pidfd));
     try {
       const { master, slave } = openPty(devpts, wish);
       context.set(save.master, master);

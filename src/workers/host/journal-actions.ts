@@ -20,9 +20,9 @@ import { close, isMountRoot, mkdirat, openat, openat2 } from '../../syscalls/fs.
 import { SyscallError } from '../../syscalls/libc.js';
 import { cloneTree, setAttributes } from '../../syscalls/mount.js';
 import type { StepContext } from '../context.js';
+import { asOwner } from './as-owner.js';
 import type { Executors } from './executors.js';
 import { machineUuid } from './machine-id.js';
-import { asOwner } from './mount-namespace.js';
 
 type Link = Extract<JournalAction, { op: 'journal.link' }>;
 

@@ -9,24 +9,23 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   O,
+  OPEN_TREE,
   S_IFDIR,
-  S_IFMT,
   S_IFREG,
   UMOUNT,
 } from '../../syscalls/abi/constants.js';
 import { PSEUDO } from '../../syscalls/abi/launch.js';
 import type { Arena } from '../../syscalls/arena.js';
-import { openat, statFd } from '../../syscalls/fs.js';
+import { fileType, openat } from '../../syscalls/fs.js';
 import type { Entry } from '../../syscalls/launcher/program.js';
 import { NR, SyscallError } from '../../syscalls/libc.js';
 import { setAttributes } from '../../syscalls/mount.js';
 import { sendSignal } from '../../syscalls/process.js';
 import { holdUndumpable, releaseDumpable } from '../dumpable.js';
-import { openStrictly, runInside } from './errand-inside.js';
+import { openInside, openStrictly, runInside } from './errand-inside.js';
 import type { Executors } from './executors.js';
 import { replaceDatagram } from './live-datagram.js';
 import { replaceDead } from './live-revive.js';
-import { inMountNamespace } from './mount-namespace.js';
 
 function refuse(target: string, error: unknown): never {
   if (error instanceof SyscallError && error.errno === 'ELOOP') {
@@ -53,7 +52,7 @@ const JUMP_ERRNO = 1;
 
 /** Attaches `mount` at `target`, making what is missing: directories, and at the end an empty file for a file. */
 function attachAt(pidfd: number, mount: number, { target, owner }: Extract<LiveAction, { op: 'live.mount' }>): void {
-  const isDirectory = (statFd(mount).mode & S_IFMT) === S_IFDIR;
+  const isDirectory = fileType(mount) === S_IFDIR;
   const parts = partsOf(target);
   // A change of the file-system uid in the child, which shares our memory, makes us non-dumpable, too.
   if (owner !== 0) holdUndumpable();
@@ -157,7 +156,15 @@ function replaceMount(pidfd: number, target: string, mount: number | null): void
   }
 }
 
+function openSource(path: string): number {
+  return openInside({ pidfd: null, used: [], what: path }, (arena, entries, opened) => {
+    const flags = OPEN_TREE.OPEN_TREE_CLONE | OPEN_TREE.OPEN_TREE_CLOEXEC;
+    entries.push({ nr: NR.open_tree, args: [AT.AT_FDCWD, arena.cstring(path), flags], dest: opened });
+  });
+}
+
 export const LIVE_ACTIONS: Executors<LiveAction> = {
+  'live.source': (action, context) => context.set(action.save, openSource(action.path)),
   'mount.attributes': (action, context) =>
     setAttributes(context.get(action.mount), flagsOf(MOUNT_ATTR, action.attributes)),
   'userns.of': (action, context) => {
@@ -169,11 +176,7 @@ export const LIVE_ACTIONS: Executors<LiveAction> = {
   'live.mount': (action, context) => attachAt(context.get(action.pidfd), context.get(action.mount), action),
   'live.replace': (action, context) =>
     replaceMount(context.get(action.pidfd), action.target, action.mount === null ? null : context.get(action.mount)),
-  'live.datagram': (action, context) =>
-    context.set(
-      action.save,
-      inMountNamespace(context.get(action.pidfd), root => replaceDatagram(root, action)),
-    ),
+  'live.datagram': (action, context) => context.set(action.save, replaceDatagram(context.get(action.pidfd), action)),
   'live.umount': (action, context) => detach(context.get(action.pidfd), action.target),
   'live.revive': (action, context) => replaceDead(action, context),
 };

@@ -25,13 +25,15 @@ const ECONNABORTED = 103;
 type Found = 'dead' | 'bare' | 'other';
 
 function look(pidfd: number, targets: readonly string[], timeoutMs: number): Found[] | undefined {
-  const entered = 2;
+  let entered = 0;
   let buffers: number[] = [];
   const write = (arena: Arena): Entry[] => {
     const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_STATX_FORCE_SYNC;
     buffers = targets.map(() => arena.alloc(STATX_SIZE));
+    const enter = enterContainer(pidfd, []);
+    entered = enter.length;
     return [
-      ...enterContainer(pidfd, pidfd),
+      ...enter,
       ...targets.map((target, index) => ({
         nr: NR.statx,
         args: [AT.AT_FDCWD, arena.cstring(target), flags, STATX_BASIC_STATS, buffers[index] ?? 0],
@@ -41,7 +43,7 @@ function look(pidfd: number, targets: readonly string[], timeoutMs: number): Fou
     ];
   };
   return runErrandNow(write, timeoutMs, ({ arena, result }) => {
-    const refused = result(1) ?? 0;
+    const refused = result(entered - 1) ?? 0;
     if (refused < 0) throw new SyscallError('setns', -refused, 'mount namespace of the container');
     return targets.map((_, index) => {
       const value = result(entered + index) ?? -1;
@@ -64,8 +66,8 @@ function change(pidfd: number, changes: readonly Change[], timeoutMs: number): n
   const directories = [...new Set(changes.map(directoryOf))];
   const attached: number[] = [];
   const write = (arena: Arena): Entry[] => {
-    const highest = Math.max(pidfd, ...changes.map(({ mount }) => mount ?? 0));
-    const entries = enterContainer(pidfd, highest);
+    const mounts = changes.flatMap(({ mount }) => (mount === undefined ? [] : [mount]));
+    const entries = enterContainer(pidfd, mounts);
     for (const directory of directories) {
       const here = changes.filter(one => directoryOf(one) === directory);
       const past =
@@ -110,7 +112,7 @@ export function replaceDead(action: Replace, context: StepContext): void {
   const pidfd = context.get(action.pidfd);
   const targets = action.mounts.map(({ target }) => target);
   const found = look(pidfd, targets, action.timeoutMs);
-  if (found === undefined) throw late(action.timeoutMs);
+  if (found === undefined) throw late('what LXCFS shows inside', action.timeoutMs);
   const changes = action.mounts.flatMap(({ mount, target }, index): Change[] => {
     const state = found[index];
     const made = context.has(mount) ? context.get(mount) : undefined;
@@ -119,7 +121,7 @@ export function replaceDead(action: Replace, context: StepContext): void {
   });
   if (changes.length === 0) return;
   const attached = change(pidfd, changes, action.timeoutMs);
-  if (attached === undefined) throw late(action.timeoutMs);
+  if (attached === undefined) throw late('what LXCFS shows inside', action.timeoutMs);
   if (attached > 0) {
     const message = `LXCFS answers: ${attached} of its files and directories are mounted in the running container`;
     context.notices.push({ code: 'lxcfs-bound', outcome: 'done', message });

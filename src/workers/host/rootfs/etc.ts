@@ -9,8 +9,8 @@ import { SyscallError } from '../../../syscalls/libc.js';
 import { cloneTree, setAttributes } from '../../../syscalls/mount.js';
 import { replace, tryUnlink } from '../../../syscalls/tree.js';
 import type { StepContext } from '../../context.js';
+import { asOwner } from '../as-owner.js';
 import type { Executors } from '../executors.js';
-import { asOwner } from '../mount-namespace.js';
 import { modeInside } from './inside.js';
 
 const INSIDE = RESOLVE.RESOLVE_IN_ROOT | RESOLVE.RESOLVE_NO_MAGICLINKS;
