@@ -8,6 +8,7 @@ import { type Answer, Idempotency } from './idempotency.js';
 import { problemOf, problemResponse } from './problem.js';
 import type { Call, Caller, Route } from './route.js';
 import type { Service } from './service.js';
+import { type Combined, firstOf } from './signals.js';
 
 export interface Bindings {
   readonly incoming: IncomingMessage;
@@ -53,8 +54,9 @@ async function serve(service: Service, idempotency: Idempotency, route: Route, c
   const begun = performance.now();
   const given = route.method === 'GET' || route.streams === true ? undefined : incoming.headers['idempotency-key'];
   const key = typeof given === 'string' ? given : undefined;
-  const call = callOf(service, route, context, { caller, text, lasting: key !== undefined });
+  const ends = endsOf(service, caller, outgoing, key !== undefined);
   try {
+    const call = callOf(route, context, { caller, text, signal: ends.signal });
     const response =
       key === undefined
         ? await respond(service, route, call)
@@ -71,6 +73,9 @@ async function serve(service: Service, idempotency: Idempotency, route: Route, c
     // Whoever had gone does not hear it.
     if (outgoing.destroyed) return new Response(null, { status: 499 });
     throw error;
+  } finally {
+    if (outgoing.closed) ends.release();
+    else outgoing.once('close', () => ends.release());
   }
 }
 
@@ -87,20 +92,19 @@ function whenGone(outgoing: ServerResponse): AbortSignal {
   return gone.signal;
 }
 
+/** @param lasting it is carried out to its end: whoever has gone will ask again. */
+function endsOf({ closing }: Service, { revoked }: Caller, outgoing: ServerResponse, lasting: boolean): Combined {
+  return firstOf([closing, ...(lasting ? [] : [whenGone(outgoing)]), ...(revoked === null ? [] : [revoked])]);
+}
+
 interface Admitted {
   readonly caller: Caller;
   readonly text: string;
-  /** Carried out to its end: whoever has gone will ask again. */
-  readonly lasting: boolean;
+  readonly signal: AbortSignal;
 }
 
-function callOf(
-  { closing }: Service,
-  route: Route,
-  context: AppContext,
-  { caller, text, lasting }: Admitted,
-): Call<unknown, unknown> {
-  const { incoming, outgoing } = context.env;
+function callOf(route: Route, context: AppContext, { caller, text, signal }: Admitted): Call<unknown, unknown> {
+  const { incoming } = context.env;
   const headers = context.req.raw.headers;
   const params = context.req.param() as Record<string, string>;
   const query = queryOf(incoming.url ?? '');
@@ -109,11 +113,6 @@ function callOf(
     throw new CaissonError('REQUEST_INVALID', `${field}: is not a known parameter`, { field });
   }
   const body = route.body === undefined ? {} : parseJson(text, headers.get('content-type'));
-  const signals = [
-    closing,
-    ...(lasting ? [] : [whenGone(outgoing)]),
-    ...(caller.revoked === null ? [] : [caller.revoked]),
-  ];
   return {
     name: params.name ?? '',
     params,
@@ -121,7 +120,7 @@ function callOf(
     body: route.body === undefined ? {} : check(route.body, body, 'the body'),
     headers,
     caller,
-    signal: AbortSignal.any(signals),
+    signal,
     cut: () => incoming.socket.destroy(),
   };
 }

@@ -14,12 +14,14 @@ import { admit, type Door } from './guard.js';
 import { problemOf } from './problem.js';
 import { user } from './routes/exec.js';
 import type { Service } from './service.js';
+import { firstOf } from './signals.js';
 
 const PATH = /^\/v1\/containers\/([A-Za-z0-9-]{1,63})\/(exec|console)$/;
 const MOST = 1024 * 1024;
 /** For the first message. */
 const PATIENCE_MS = 10_000;
-const PING_MS = 30_000;
+/** Also how soon a caller is missed who has gone while nothing was taken from him. */
+const PING_MS = 5000;
 
 const size = { rows: whole(1, 65_535), cols: whole(1, 65_535) };
 const startSchema = object({
@@ -80,18 +82,21 @@ class Session {
   onData: (data: Buffer) => void = () => undefined;
   onSaid: (said: Said) => void = () => undefined;
   private readonly gone = new AbortController();
+  private held = 0;
   private first: ((value: unknown) => void) | undefined;
 
   constructor(
     private readonly ws: WebSocket,
     ends: readonly AbortSignal[],
   ) {
-    this.signal = AbortSignal.any([this.gone.signal, ...ends]);
+    const { signal, release } = firstOf([this.gone.signal, ...ends]);
+    this.signal = signal;
     const ping = setInterval(() => ws.ping(), PING_MS);
     ws.on('error', () => ws.terminate());
     ws.on('close', () => {
       clearInterval(ping);
       this.gone.abort();
+      release();
     });
     ws.on('message', (data: RawData, isBinary: boolean) => this.take(data as Buffer, isBinary));
     this.signal.addEventListener('abort', () => ws.terminate(), { once: true });
@@ -126,11 +131,27 @@ class Session {
   feed(to: Writable): void {
     this.onData = data => {
       if (to.destroyed || to.writableEnded || to.write(data)) return;
-      this.ws.pause();
-      const go = (): void => this.ws.resume();
-      to.once('drain', go);
-      to.once('close', go);
+      this.hold(
+        new Promise<void>(resolve => {
+          const go = (): void => {
+            to.off('drain', go);
+            to.off('close', go);
+            resolve();
+          };
+          to.on('drain', go);
+          to.on('close', go);
+        }),
+      );
     };
+  }
+
+  /** Nothing more is taken until all that was is where it belongs. */
+  hold(taken: Promise<unknown>): void {
+    if (this.held++ === 0) this.ws.pause();
+    const go = (): void => {
+      if (--this.held === 0) this.ws.resume();
+    };
+    taken.then(go, go);
   }
 
   private send(data: string | Buffer): Promise<void> {
@@ -202,7 +223,7 @@ async function consoleSession(
   { console }: Container,
   { from }: v.InferOutput<typeof followSchema>,
 ): Promise<void> {
-  session.onData = data => void console.write(data).catch(() => undefined);
+  session.onData = data => session.hold(console.write(data));
   session.onSaid = said => {
     if (said.type === 'resize') console.resize(said.rows, said.cols);
   };

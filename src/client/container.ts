@@ -130,7 +130,7 @@ export class RemoteContainer {
     return await openProcess(this.transport.webSocket(`${this.path}/exec`), { argv, ...options });
   }
 
-  /** The console as a terminal: what it shows, from an offset on, and what is typed; until `stdin` and `stdout` are destroyed. */
+  /** The console as a terminal: what it shows, from an offset on, and what is typed; until `close()`. */
   async attach(options: { readonly from?: number | 'now' } = {}): Promise<RemoteProcess> {
     const { openProcess } = await import('./process.js');
     return await openProcess(this.transport.webSocket(`${this.path}/console`), options);

@@ -110,7 +110,8 @@ export class RemoteProcess {
 
   private take(data: Buffer): void {
     const stream = data[0] === 2 ? this.stderr : this.stdout;
-    if (stream.writableEnded || stream.write(data.subarray(1))) return;
+    // One that was destroyed is not read any more, and would never say that it has room again.
+    if (stream.destroyed || stream.writableEnded || stream.write(data.subarray(1))) return;
     this.socket.pause();
     stream.once('drain', () => this.socket.resume());
   }

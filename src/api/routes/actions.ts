@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { CaissonError } from '../../spec/errors.js';
 import { flag, whole } from '../../spec/schema/values.js';
 import type { Container } from '../../supervisor/container.js';
+import type { EndOfLife } from '../../supervisor/requests.js';
 import { route } from '../route.js';
 import { number, query } from '../values.js';
 
@@ -42,23 +43,21 @@ function action<B extends Schema>(
 const CONTAINER = 'The container';
 const END = 'How its life ended';
 
-/** Rejects when whoever waits has gone. */
-function untilGone<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const gone = (): void => reject(new CaissonError('CLOSED', 'the daemon ends; containers live on'));
-    if (signal.aborted) gone();
-    signal.addEventListener('abort', gone, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', gone));
-  });
-}
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-function withTimeout<T>(promise: Promise<T>, ms: number | undefined): Promise<T> {
-  if (ms === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const late = (): void => reject(new CaissonError('TIMEOUT', `it has not ended within ${ms} ms`));
-    const timer = setTimeout(late, Math.min(ms, 2 ** 31 - 1));
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+/** @throws CaissonError TIMEOUT; CLOSED when whoever waits has gone, or the daemon ends */
+async function endOf(container: Container, signal: AbortSignal, ms: number | undefined): Promise<EndOfLife> {
+  const late = new AbortController();
+  const timer = ms === undefined ? undefined : setTimeout(() => late.abort(), Math.min(ms, MAX_TIMER_MS));
+  try {
+    return await container.wait({ signal: AbortSignal.any([signal, late.signal]) });
+  } catch (error) {
+    if (signal.aborted) throw new CaissonError('CLOSED', 'the daemon ends; containers live on', { cause: error });
+    if (late.signal.aborted) throw new CaissonError('TIMEOUT', `it has not ended within ${ms} ms`, { cause: error });
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 export const actionRoutes = [
@@ -93,7 +92,7 @@ export const actionRoutes = [
     answer: END,
     streams: true,
     async handle({ supervisor }, { name, query: { timeout }, signal }) {
-      return await withTimeout(untilGone(supervisor.get(name).wait(), signal), timeout);
+      return await endOf(supervisor.get(name), signal, timeout);
     },
   }),
 ];
