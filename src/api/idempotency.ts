@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import { CaissonError } from '../spec/errors.js';
 
 const KEPT = 1000;
+/** Of answers, most of which have some hundred: what a program has printed may be megabytes. */
+const KEPT_CHARACTERS = 64 * 1024 * 1024;
 const KEPT_MS = 24 * 3600 * 1000;
 const FORM = /^[\x21-\x7e]{1,255}$/;
 
@@ -16,10 +18,13 @@ interface Entry {
   readonly fingerprint: string;
   readonly time: number;
   readonly answer: Promise<Answer>;
+  /** Characters of the answer, once it is there. */
+  size: number;
 }
 
 export class Idempotency {
   private readonly entries = new Map<string, Entry>();
+  private size = 0;
 
   /**
    * @param key as the caller has made it up; one who makes up that of another is told nothing, since `who` is part of it.
@@ -42,20 +47,41 @@ export class Idempotency {
       });
     }
     const answer = work();
-    this.entries.delete(name);
-    this.entries.set(name, { fingerprint, time: Date.now(), answer });
-    for (const oldest of this.entries.keys()) {
-      if (this.entries.size <= KEPT) break;
-      this.entries.delete(oldest);
-    }
+    this.forget(name);
+    const entry: Entry = { fingerprint, time: Date.now(), answer, size: 0 };
+    this.entries.set(name, entry);
+    this.makeRoom();
     try {
       const given = await answer;
       // What failed for reasons of ours may go well the next time.
-      if (given.status >= 500) this.entries.delete(name);
+      if (given.status >= 500) this.forget(name, entry);
+      else this.grow(name, entry, given.text?.length ?? 0);
       return given;
     } catch (error) {
-      this.entries.delete(name);
+      this.forget(name, entry);
       throw error;
     }
+  }
+
+  private grow(name: string, entry: Entry, size: number): void {
+    if (this.entries.get(name) !== entry) return;
+    entry.size = size;
+    this.size += size;
+    this.makeRoom();
+  }
+
+  private makeRoom(): void {
+    for (const oldest of this.entries.keys()) {
+      if (this.entries.size <= KEPT && this.size <= KEPT_CHARACTERS) return;
+      this.forget(oldest);
+    }
+  }
+
+  /** @param only nothing, when it is another one by now. */
+  private forget(name: string, only = this.entries.get(name)): void {
+    const entry = this.entries.get(name);
+    if (entry === undefined || entry !== only) return;
+    this.size -= entry.size;
+    this.entries.delete(name);
   }
 }

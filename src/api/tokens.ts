@@ -81,16 +81,22 @@ export class Tokens {
   async revoke(id: string): Promise<void> {
     const token = this.tokens.get(id);
     if (token === undefined) throw new CaissonError('NOT_FOUND', 'there is no such token', { field: 'id' });
-    this.tokens.delete(id);
     token.revoked.abort();
-    await this.write();
+    this.tokens.delete(id);
+    try {
+      await this.write();
+    } catch (error) {
+      // It is still on disk: it opens no door any more, but can be revoked again, until it is gone from there, too.
+      this.tokens.set(id, token);
+      throw error;
+    }
   }
 
   /** Whose it is; undefined: nobody's. */
   find(token: string): (TokenInfo & { readonly revoked: AbortSignal }) | undefined {
     const [, id = '', secret = ''] = FORM.exec(token) ?? [];
     const found = this.tokens.get(id);
-    if (found === undefined) return undefined;
+    if (found === undefined || found.revoked.signal.aborted) return undefined;
     if (!timingSafeEqual(Buffer.from(hashOf(secret)), Buffer.from(found.hash))) return undefined;
     return { ...infoOf(found), revoked: found.revoked.signal };
   }
