@@ -19,9 +19,12 @@ export interface DaemonOptions extends SupervisorOptions {
   readonly tcp?: TcpOptions;
   readonly version: string;
   readonly heartbeat?: number;
+  readonly patience?: number;
 }
 
 const HEARTBEAT_MS = 15_000;
+/** For a reader of events that does not read. */
+const PATIENCE_MS = 30_000;
 /** What calls under way have to come to their end; a stop that takes longer goes on in the supervisor's close. */
 const DRAIN_MS = 3000;
 
@@ -40,7 +43,7 @@ export class Daemon {
 
   /** @throws CaissonError STATE_LOCKED, SOCKET_IN_USE, SPEC_INVALID, STATE_INVALID */
   static async open(options: DaemonOptions): Promise<Daemon> {
-    const { socket: _socket, tcp: _tcp, version, heartbeat: _heartbeat, ...rest } = options;
+    const { socket: _socket, tcp: _tcp, version, heartbeat: _heartbeat, patience: _patience, ...rest } = options;
     const supervisor = await Supervisor.open(rest);
     const metrics = new Metrics(supervisor, version);
     try {
@@ -75,7 +78,7 @@ export class Daemon {
 
   private async listen(): Promise<void> {
     const { supervisor, metrics, tokens, options } = this;
-    const { version, heartbeat = HEARTBEAT_MS, logger = null } = options;
+    const { version, heartbeat = HEARTBEAT_MS, patience = PATIENCE_MS, logger = null } = options;
     const service: Service = {
       supervisor,
       metrics,
@@ -83,6 +86,7 @@ export class Daemon {
       logger,
       version,
       heartbeat,
+      patience,
       since: Date.now(),
       closing: this.ending.signal,
     };

@@ -16,4 +16,6 @@ export interface Service {
   readonly closing: AbortSignal;
   /** Milliseconds between two signs of life on a quiet stream. */
   readonly heartbeat: number;
+  /** Milliseconds that a reader of events may leave unread what was written. */
+  readonly patience: number;
 }

@@ -5,8 +5,6 @@ import { problemOf } from './problem.js';
 import type { Call } from './route.js';
 import type { Service } from './service.js';
 
-/** How long a reader may leave what was written unread. */
-const STALL_MS = 30_000;
 /** What a reader waits before it comes back. */
 const RETRY_MS = 1000;
 
@@ -34,7 +32,7 @@ const matches = ({ containers, types }: EventFilter, event: CaissonEvent): boole
  * reading is cut off, and so is one that falls behind what is kept.
  */
 export async function eventStream(
-  { supervisor, heartbeat, metrics }: Service,
+  { supervisor, heartbeat, patience, metrics }: Service,
   { signal, cut }: Pick<Call<unknown, unknown>, 'signal' | 'cut'>,
   since: number | undefined,
   filter: EventFilter,
@@ -54,10 +52,7 @@ export async function eventStream(
   if (begin < supervisor.seq) {
     await next.catch((error: unknown) => {
       ended.abort();
-      throw new CaissonError('EVENTS_GONE', asCaissonError(error).message, {
-        field: 'last-event-id',
-        hint: 'look at the containers as they are, then begin again without it',
-      });
+      throw gone(error);
     });
   }
   next.catch(() => undefined);
@@ -75,7 +70,7 @@ export async function eventStream(
     stalled = setTimeout(() => {
       end();
       cut();
-    }, STALL_MS);
+    }, patience);
     stalled.unref();
   };
   const body = new ReadableStream<Uint8Array>(
@@ -97,7 +92,7 @@ export async function eventStream(
           watch();
         } catch (error) {
           end();
-          controller.enqueue(Buffer.from(`event: problem\ndata: ${JSON.stringify(problemOf(error))}\n\n`));
+          controller.enqueue(Buffer.from(`event: problem\ndata: ${JSON.stringify(problemOf(gone(error)))}\n\n`));
           controller.close();
         }
       },
@@ -130,6 +125,14 @@ export async function eventStream(
       return textOf(result.value);
     }
   }
+}
+
+/** Of what is no longer kept, or cannot be read any more, there is but one way on. */
+function gone(error: unknown): CaissonError {
+  return new CaissonError('EVENTS_GONE', asCaissonError(error).message, {
+    field: 'last-event-id',
+    hint: 'look at the containers as they are, then begin again without it',
+  });
 }
 
 /** Undefined when it takes longer. */

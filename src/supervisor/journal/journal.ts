@@ -90,9 +90,7 @@ export class Journal<E extends Numbered> {
       if (first === undefined || first > seq) continue;
       return await this.readFrom(index, seq);
     }
-    throw new CaissonError('CLOSED', `event ${seq} is no longer kept`, {
-      hint: 'begin again from the current state',
-    });
+    throw noLongerKept(seq);
   }
 
   /** Brings everything to disk and lets go of it. */
@@ -204,12 +202,18 @@ export class Journal<E extends Numbered> {
       }
     }
     if (events.length === 0 && seq <= this.newest) {
+      // It was there a moment ago: removed for a newer one before it could be read.
+      if (!(await this.segments.list()).includes(index)) throw noLongerKept(seq);
       throw new CaissonError('STATE_INVALID', `the record of event ${seq} in ${this.segments.path(index)} is damaged`, {
         hint: 'begin again from the current state',
       });
     }
     return events;
   }
+}
+
+function noLongerKept(seq: number): CaissonError {
+  return new CaissonError('CLOSED', `event ${seq} is no longer kept`, { hint: 'begin again from the current state' });
 }
 
 /** Its place in the order is kept, and what it was about. */
