@@ -14,10 +14,12 @@ import {
 import { join } from 'node:path';
 import type { Container, Supervisor } from 'caisson';
 import { describe, expect, test } from 'vitest';
+import { ERRNO } from '#src/spec/errno.js';
 import { IMAGE_TIMEOUT_MS, image } from '../lib/images.ts';
 import { booted } from '../lib/inside.ts';
 import { runElsewhere } from '../lib/other-host.ts';
 import { finish, type Spec, useRig } from '../lib/rig.ts';
+import { settledDifference, snapshot } from '../lib/snapshot.ts';
 
 const rig = useRig();
 
@@ -244,11 +246,57 @@ describe('HST-21 refusals: guest and host fail the start, try- and auto tell and
     ]);
   });
 
-  test('a start that fails later takes back what it has made, and keeps what was there', async () => {
-    const where = await place(undefined, { faults: { 'mounting.detach': 12 } });
+  test('two of one machine id that start at the same time: one has the journal, and keeps it', async () => {
+    const where = await place();
+    const other = { ...where, tree: rig.tree() };
+    writeFileSync(join(other.tree, 'etc/machine-id'), `${ID}\n`);
+    const script = `while ! [ -e /go ]; do sleep 0.05; done; echo x > /${INSIDE}/system.journal`;
+    for (let round = 0; round < 10; round++) {
+      const make = async (place: Place) => await rig.create(spec(place, { linkJournal: 'host', args: ['-c', script] }));
+      const both = [await make(where), await make(other)];
+      const starts = await Promise.allSettled(both.map(container => container.start()));
+      const won = starts.findIndex(({ status }) => status === 'fulfilled');
+      expect(starts.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      expect(starts.find(start => start.status === 'rejected')?.reason).toMatchObject({ code: 'JOURNAL_REFUSED' });
+      for (const { tree } of [where, other]) writeFileSync(join(tree, 'go'), '');
+      const winner = both[won];
+      if (winner !== undefined) await finish(winner);
+      expect(readdirSync(join(where.journals, ID)), `round ${round}`).toEqual(['system.journal']);
+      for (const { name } of both) await where.supervisor.remove(name);
+      rmSync(join(where.journals, ID), { recursive: true });
+      for (const { tree } of [where, other]) rmSync(join(tree, 'go'));
+    }
+  });
+
+  test('LIF-07: a start that fails at any step takes back what it has made, and keeps what was there', async () => {
+    const faults: Record<string, number> = {};
+    const where = await place(undefined, { faults });
     for (const linkJournal of ['guest', 'host'] as const) {
-      const container = await rig.create(spec(where, { linkJournal }));
-      await expect(container.start()).rejects.toMatchObject({ errno: 'ENOMEM' });
+      const more = { timezone: 'copy', resolvConf: 'bind-host', ...SLEEP } as const;
+      const container = await rig.create(spec(where, { linkJournal, ...more }));
+      const ids = container
+        .plan()
+        .steps.flatMap(({ id, tolerate, needs }) =>
+          tolerate === undefined && (needs === undefined || linkJournal === 'host') ? [id] : [],
+        );
+      const failing = ids.filter(id => /mounting\.(journal|resolv|timezone|pivot|detach)|running\.exec/.test(id));
+      expect(failing).toContain('mounting.journal');
+      const before = snapshot({ quick: true });
+      const failEach = async (left: string[]): Promise<void> => {
+        for (const id of failing) {
+          faults[id] = ERRNO.EIO;
+          await expect(container.start(), id).rejects.toMatchObject({ step: { id } });
+          delete faults[id];
+          expect(readdirSync(where.journals), `${linkJournal} ${id}`).toEqual(left);
+          expect(await settledDifference(before, { quick: true }), id).toBe('');
+        }
+      };
+      await failEach([]);
+      await container.start();
+      await finish(container);
+      expect(readdirSync(where.journals)).toEqual([ID]);
+      await failEach([ID]);
+      await where.supervisor.remove(container.name);
       expect(readdirSync(where.journals), linkJournal).toEqual([]);
     }
   });
