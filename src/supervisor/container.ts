@@ -21,6 +21,7 @@ import type { EventLog } from './events.js';
 import type { ExecProcess } from './exec.js';
 import type { ExecOptions } from './exec-options.js';
 import { Executor } from './executor.js';
+import { inHindsight } from './hindsight.js';
 import type { Host } from './host.js';
 import { Keeping, type Warning } from './keeping.js';
 import { type LastStart, LifeKeeper, type LifeRecord } from './life.js';
@@ -135,8 +136,10 @@ export class Container {
       {
         keeper: this.life,
         remember: record => {
-          this.earlier = record;
-          this.life.resume(record.notices);
+          const known = inHindsight(record, parts.log.before.get(this.name));
+          this.earlier = known;
+          this.life.resume(known?.notices ?? []);
+          if (known !== record) this.life.changed();
         },
       },
     );
@@ -395,6 +398,8 @@ export class Container {
       this.earlier = undefined;
       this.life.begin();
     }
+    // Of a life that was taken over, only its start: how it ends is known now.
+    if (hasEnded(move.to) && this.earlier) this.earlier = { ...this.earlier, state: move.to, exit: null, error: null };
     this.announcer.moved(move);
     this.keeping.moved(move);
     if (hasEnded(move.to)) this.readiness.giveUp(endedEarly(this.name, move));
@@ -407,6 +412,15 @@ export class Container {
       started === undefined
         ? (this.earlier?.start ?? null)
         : { time: started, report: this.report(), timeline: this.timeline() };
-    return { state, exit: exit ?? null, error: error?.toJSON() ?? null, restartCount, start };
+    const seq = this.parts.log.lastingSeq;
+    return {
+      // The machine begins with `stopped`, however the last life has ended.
+      state: this.earlier !== undefined && hasEnded(state) ? this.earlier.state : state,
+      exit: exit ?? null,
+      error: error?.toJSON() ?? null,
+      restartCount,
+      start,
+      ...(seq === undefined ? {} : { seq }),
+    };
   }
 }

@@ -25,7 +25,7 @@ export class Custody {
     private readonly announcer: Announcer,
     /** Where the console's offsets go on, and with what in memory. */
     readonly recallConsole: () => Promise<void>,
-    private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord) => void },
+    private readonly life: { readonly keeper: LifeKeeper; readonly remember: (record: LifeRecord | undefined) => void },
   ) {}
 
   /** For a look at what it uses. */
@@ -34,8 +34,8 @@ export class Custody {
     return { spec: parts.spec, pid: executor.pid, isAlive: pid => executor.isAlive(pid) };
   }
 
-  /** What an earlier supervisor has written down of the last life. */
-  remember(record: LifeRecord): void {
+  /** What an earlier supervisor has written down of the last life, if it has. */
+  remember(record: LifeRecord | undefined): void {
     this.life.remember(record);
   }
 

@@ -4,6 +4,7 @@ import type { Initiator, LifecycleAction, Reason, StateName } from '../machines/
 import type { PlanNotice, StartPhase } from '../plan/step.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
 import type { NotifyFields } from '../spec/notify.js';
+import type { LastMove } from './hindsight.js';
 import type { SyslogMessage } from './syslog.js';
 import type { TreeEventBody } from './tree-events.js';
 
@@ -95,7 +96,11 @@ export class EventLog {
   private last: number;
   private closed = false;
 
-  constructor(private readonly archive: Archive | null = null) {
+  /** @param before the last moves of containers, as an earlier supervisor has told of them. */
+  constructor(
+    private readonly archive: Archive | null = null,
+    readonly before: ReadonlyMap<string, LastMove> = new Map(),
+  ) {
     this.last = archive?.seq ?? 0;
     this.most = archive === null ? KEPT : KEPT_BESIDE_ARCHIVE;
   }
@@ -103,6 +108,11 @@ export class EventLog {
   /** Sequence number of the newest event; 0 before the first. */
   get seq(): number {
     return this.last;
+  }
+
+  /** The same, where the number means something to the next supervisor as well. */
+  get lastingSeq(): number | undefined {
+    return this.archive === null ? undefined : this.last;
   }
 
   append(container: string, body: EventBody): CaissonEvent {

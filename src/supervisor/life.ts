@@ -24,6 +24,8 @@ export type LifeNotice = Pick<EventOf<'notice'>, 'time' | 'code' | 'message'>;
 
 export interface LifeRecord {
   readonly version: 1;
+  /** Of the newest event when this was written, where there is a journal: later ones know better. */
+  readonly seq?: number;
   /** When this was written: a supervisor that was killed could not write how it went on. */
   readonly state: StateName;
   readonly exit: ExitStatus | null;

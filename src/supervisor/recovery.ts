@@ -113,8 +113,7 @@ export class Recovery {
       }
     };
     await tolerantly(LIFE_FILE, async () => {
-      const record = await readLife(directory);
-      if (record !== undefined) container.custody.remember(record);
+      container.custody.remember(await readLife(directory));
     });
     await tolerantly(POWER_FILE, async () => {
       container.custody.keeping.power.recall(await readPower(directory));

@@ -5,7 +5,7 @@
  */
 import { asCaissonError, CaissonError } from '../../spec/errors.js';
 import type { FileMap } from '../../syscalls/file-map.js';
-import { encodeRecord, lastRecord, type Numbered, recordsIn, usedBytes } from './record.js';
+import { encodeRecord, lastRecord, type Numbered, recordsBack, recordsIn, usedBytes } from './record.js';
 import { Segments } from './segments.js';
 
 const PAGE = 4096;
@@ -91,6 +91,20 @@ export class Journal<E extends Numbered> {
       return await this.readFrom(index, seq);
     }
     throw noLongerKept(seq);
+  }
+
+  /** The newest events, the newest first, at most `count`. */
+  async newestFirst(count: number): Promise<E[]> {
+    const events: E[] = [];
+    const numbers = (await this.segments.list()).filter(index => index <= this.current);
+    for (const index of numbers.reverse()) {
+      const bytes = await this.segments.bytes(index);
+      for (const event of recordsBack(bytes.subarray(0, usedBytes(bytes)))) {
+        if (events.length === count) return events;
+        events.push(event as E);
+      }
+    }
+    return events;
   }
 
   /** Brings everything to disk and lets go of it. */

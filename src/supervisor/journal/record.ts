@@ -51,9 +51,17 @@ export function* recordsIn(bytes: Buffer): Generator<Numbered, void, void> {
   }
 }
 
+/** The records of `bytes`, which ends with a whole one, the newest first; a damaged one is left out. */
+export function* recordsBack(bytes: Buffer): Generator<Numbered, void, void> {
+  for (let end = bytes.length; end > 0; ) {
+    const before = end === 1 ? -1 : bytes.lastIndexOf(NEWLINE, end - 2);
+    const record = decodeRecord(bytes.subarray(before + 1, end - 1));
+    if (record !== undefined) yield record;
+    end = before + 1;
+  }
+}
+
 /** The newest record of `bytes`, which ends with a whole one. */
 export function lastRecord(bytes: Buffer): Numbered | undefined {
-  if (bytes.length === 0) return undefined;
-  const before = bytes.length === 1 ? -1 : bytes.lastIndexOf(NEWLINE, bytes.length - 2);
-  return decodeRecord(bytes.subarray(before + 1, bytes.length - 1));
+  return recordsBack(bytes).next().value ?? undefined;
 }
