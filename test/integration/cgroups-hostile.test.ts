@@ -9,17 +9,19 @@ import { compileInto, GROUPS } from '../lib/programs.ts';
 import { MODES, type Mode, useRig, waitForText } from '../lib/rig.ts';
 import { slow } from '../lib/slow.ts';
 
-const rig = useRig({ prepare: rootfs => void compileInto(rootfs, 'make-groups', GROUPS) });
-
 const undo: (() => void)[] = [];
+// Before the rig's: the last to be registered is the first to be called.
 afterEach(() => {
   for (const step of undo.splice(0)) step();
 });
 
+const rig = useRig({ prepare: rootfs => void compileInto(rootfs, 'make-groups', GROUPS) });
+
 /** What the rest of these tests could not even list. */
 function removeAfterwards(group: string): void {
   undo.push(() => {
-    if (existsSync(group)) execFileSync('find', [group, '-mindepth', '1', '-depth', '-type', 'd', '-delete']);
+    if (existsSync(group))
+      execFileSync('find', [group, '-mindepth', '1', '-depth', '-type', 'd', '-delete'], { stdio: 'ignore' });
   });
 }
 
@@ -62,18 +64,21 @@ describe.each(MODES)('%s', (mode: Mode) => {
 test('LIF-29: a pid that was cut off at the end of a long list is nobody', async () => {
   const group = rig.directory('group');
   const bystander: ChildProcess = spawn('sleep', ['1000'], { stdio: 'ignore' });
-  undo.push(() => bystander.kill('SIGKILL'));
-  const pid = String(bystander.pid);
-  // 64 KiB are read: they end with the digits of the bystander's pid, and the number goes on after that.
-  const nobody = '999999999\n';
-  const room = 65_536 - pid.length;
-  const list = nobody.repeat(Math.floor(room / nobody.length) - 1);
-  const filling = '9'.repeat(room - list.length - 1);
-  writeFileSync(join(group, 'cgroup.procs'), `${list}${filling}\n${pid}99\n`);
-  mkdirSync(join(group, 'below'));
-  writeFileSync(join(group, 'below/cgroup.procs'), '');
-  expect(() => killCgroup({ paths: [group], v2: null, timeoutMs: 0 })).toThrow(/still alive/);
-  // Long enough to be told of its death.
-  await new Promise(resolve => setTimeout(resolve, 200));
-  expect(bystander.signalCode).toBe(null);
+  try {
+    const pid = String(bystander.pid);
+    // 64 KiB are read: they end with the digits of the bystander's pid, and the number goes on after that.
+    const nobody = '999999999\n';
+    const room = 65_536 - pid.length;
+    const list = nobody.repeat(Math.floor(room / nobody.length) - 1);
+    const filling = '9'.repeat(room - list.length - 1);
+    writeFileSync(join(group, 'cgroup.procs'), `${list}${filling}\n${pid}99\n`);
+    mkdirSync(join(group, 'below'));
+    writeFileSync(join(group, 'below/cgroup.procs'), '');
+    expect(() => killCgroup({ paths: [group], v2: null, timeoutMs: 0 })).toThrow(/still alive/);
+    // Long enough to be told of its death.
+    await new Promise(resolve => setTimeout(resolve, 200));
+    expect(bystander.signalCode).toBe(null);
+  } finally {
+    bystander.kill('SIGKILL');
+  }
 });

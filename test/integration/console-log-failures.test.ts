@@ -57,7 +57,7 @@ function mountSmall(dir: string, size: number): { resize(size: number): void } {
   const path = join(dir, 'console');
   mkdirSync(path, { recursive: true });
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'caisson-test', path]);
-  undo.push(() => execFileSync('umount', [path]));
+  undo.push(() => execFileSync('umount', ['--lazy', path]));
   return { resize: to => void execFileSync('mount', ['-o', `remount,size=${to}`, path]) };
 }
 
