@@ -246,6 +246,30 @@ describe('HST-21 refusals: guest and host fail the start, try- and auto tell and
     ]);
   });
 
+  test('LIF-08: what a start that was killed has left is made anew by the next, and goes when the container is removed', async () => {
+    const where = await place();
+    const path = join(where.journals, ID);
+    const target = join(where.tree, INSIDE);
+    for (const [linkJournal, link] of [
+      ['guest', target],
+      ['host', null],
+    ] as const)
+      for (const next of ['start', 'remove'] as const)
+        for (const state of ['made', 'not made', 'torn'] as const) {
+          const container = await rig.create(spec(where, { linkJournal, ...SLEEP }));
+          const record = join(where.supervisor.stateDir, container.name, 'journal-link.json');
+          writeFileSync(record, state === 'torn' ? '{"path": "/va' : JSON.stringify({ path, link }));
+          if (state === 'made') link === null ? mkdirSync(path) : symlinkSync(link, path);
+          if (next === 'start') {
+            await container.start();
+            await finish(container);
+            expect(readdirSync(where.journals)).toEqual([ID]);
+          }
+          await where.supervisor.remove(container.name);
+          expect(readdirSync(where.journals), `${linkJournal} ${next} ${state}`).toEqual([]);
+        }
+  });
+
   test('two of one machine id that start at the same time: one has the journal, and keeps it', async () => {
     const where = await place();
     const other = { ...where, tree: rig.tree() };

@@ -162,6 +162,14 @@ function existing(path: string): { link: string } | { owner: number } | undefine
   return { owner: stat.uid };
 }
 
+/** The same, but for a directory of ours that a start which was killed has not given to the container's root yet. */
+function existingFor({ record, owner }: Link, path: string): ReturnType<typeof existing> {
+  const found = existing(path);
+  if (found === undefined || 'link' in found || found.owner === owner) return found;
+  unmake(record);
+  return existing(path);
+}
+
 function bind(action: Link, context: StepContext, path: string, inside: string): void {
   const mount = cloneTree(AT.AT_FDCWD, path);
   try {
@@ -185,7 +193,7 @@ function link(action: Link, context: StepContext): void {
   const path = `${directory}/${id}`;
   if (lstatSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
     refuse(`the host keeps no journals: it has no directory ${directory}`);
-  const there = existing(path);
+  const there = existingFor(action, path);
   if (isMountedOn(directory, id)) refuse(`${path} on the host is a mount point`);
   if (rootfs !== null && isMountedOn(rootfs, inside)) refuse(`/${inside} in the image is a mount point`);
   const target = rootfs === null ? null : `${rootfs}/${inside}`;
