@@ -332,6 +332,9 @@ describe('hostile', () => {
     const tree = await unpacked(
       handMade(
         { name: path, data: 'inside' },
+        { name: 'device', type: '3' },
+        { name: './device', data: 'a file instead' },
+        { name: 'same', type: '1', link: 'device' },
         { name: 'link', type: '2', link: path },
         { name: 'link', data: 'file', mode: 0o4777 },
         { name: 'abs', type: '1', link: path },
@@ -343,6 +346,7 @@ describe('hostile', () => {
     );
     untouched();
     expect(readFileSync(join(tree, path), 'utf8')).toBe('inside');
+    expect(readFileSync(join(tree, 'same'), 'utf8')).toBe('a file instead');
     expect(lstatSync(join(tree, 'link'))).toMatchObject({ mode: 0o104777 });
     expect(lstatSync(join(tree, path)).nlink).toBe(2);
     expect(readFileSync(join(tree, 'dir/file'), 'utf8')).toBe('in a directory');

@@ -116,7 +116,7 @@ async function run(): Promise<UnpackAnswer> {
     if (existsSync(join(request.layers, digest))) return { digest, unpacked: null };
     return { digest, unpacked: await makeLayer(fd, size, digest) };
   } finally {
-    closeSync(fd);
+    close(fd);
   }
 }
 

@@ -52,6 +52,7 @@ class Unpacking {
   private members = 0;
   /** Where device nodes would be: a hard link to one is one. */
   private readonly devices = new Set<string>();
+  private deviceCount = 0;
   private acls = 0;
   private readonly attributes = new Set<string>();
 
@@ -85,8 +86,11 @@ class Unpacking {
     if (member.kind === 'device' || this.leadsToDevice(member)) {
       this.memory.keep(member.name.length);
       this.devices.add(placeOf(member.name, printable(member.name)));
+      this.deviceCount++;
       return;
     }
+    // It takes the place of one, so that links to it are links to a file.
+    if (this.devices.size > 0) this.devices.delete(placeOf(member.name, printable(member.name)));
     const fd = this.tree.place(member);
     if (fd === undefined) return;
     try {
@@ -134,7 +138,7 @@ class Unpacking {
 
   private leftOut(): string[] {
     const out: string[] = [];
-    if (this.devices.size > 0) out.push(`${this.devices.size} device nodes`);
+    if (this.deviceCount > 0) out.push(`${this.deviceCount} device nodes`);
     if (this.acls > 0) out.push(`${this.acls} ACLs that name people without their ids`);
     const names = [...this.attributes].sort();
     if (names.length > 0) {
