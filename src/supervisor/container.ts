@@ -117,6 +117,7 @@ export class Container {
       directory: parts.assigned.dir,
       facts: parts.host.facts,
       state: () => this.state,
+      isGone: () => this.custody.retired,
       spec: () => this.spec,
       adopt: spec => {
         parts.spec = spec;
@@ -367,7 +368,7 @@ export class Container {
   /**
    * Changes what can be changed of its spec, for good and, where it runs, at once: `limits` and `credentials`, each of
    * which replaces all that it has of them. A value that is refused changes nothing.
-   * @throws CaissonError SPEC_INVALID, MOUNT_TARGET_REFUSED, INVALID_TRANSITION between its states
+   * @throws CaissonError SPEC_INVALID, MOUNT_TARGET_REFUSED, CONTAINER_NOT_FOUND, INVALID_TRANSITION between its states
    */
   update(changes: ContainerUpdate): Promise<void> {
     return this.updates.apply(changes);

@@ -30,6 +30,8 @@ export interface UpdateTarget {
   readonly directory: string;
   readonly facts: HostFacts;
   state(): StateName;
+  /** It has been removed, or is about to be: its directory may be that of another by now. */
+  isGone(): boolean;
   spec(): ContainerSpec;
   adopt(spec: ContainerSpec): void;
   /** Changes something in the running container. */
@@ -66,7 +68,7 @@ export class Updates {
 
   /** One after the other: each begins with what the one before has written. */
   apply(update: ContainerUpdate): Promise<void> {
-    const run = this.last.then(() => this.applyNow(update));
+    const run = this.last.then(() => this.applyNow(update)).catch((error: unknown) => this.fail(error));
     this.last = run.catch(() => undefined);
     return run;
   }
@@ -75,7 +77,7 @@ export class Updates {
     const { target } = this;
     const keys = changedKeys(update);
     if (keys.length === 0) return;
-    const runs = this.runs();
+    this.runs();
     const before = target.spec();
     const stored = await readRecord(target.directory, target.name);
     const kept = Object.entries(stored.spec).filter(([key]) => !keys.includes(keyOf(key) as LiveKey));
@@ -85,16 +87,18 @@ export class Updates {
     const plans = keys.map(key => LIVE[key](spec, before, target.facts));
     // Written first: should all end here, the next start has what was asked for.
     await writeRecord(target.directory, fresh);
-    target.adopt(spec);
     const changed: LiveKey[] = [];
     try {
+      // As it is by now: a start that has begun meanwhile goes by what was.
+      const runs = this.runs();
+      target.adopt(spec);
       for (const [index, plan] of (runs ? plans : []).entries()) {
         await target.change(plan);
         changed.push(keys[index] as LiveKey);
       }
     } catch (error) {
       target.adopt(before);
-      await writeRecord(target.directory, stored);
+      if (!target.isGone()) await writeRecord(target.directory, stored);
       // The error that is told is the first; it may be that the container has ended.
       for (const key of changed.reverse())
         await target.change(LIVE[key](before, spec, target.facts)).catch(() => undefined);
@@ -102,7 +106,18 @@ export class Updates {
     }
   }
 
+  private fail(error: unknown): never {
+    // What was read or written may have gone with it.
+    if (this.target.isGone()) this.refuseGone();
+    throw error;
+  }
+
+  private refuseGone(): never {
+    throw new CaissonError('CONTAINER_NOT_FOUND', `container ${this.target.name} has been removed`, { field: 'name' });
+  }
+
   private runs(): boolean {
+    if (this.target.isGone()) this.refuseGone();
     const state = this.target.state();
     if (state === 'stopped' || state === 'failed') return false;
     if (state === 'running' || state === 'frozen') return true;

@@ -114,3 +114,33 @@ test('NET-24: of a container that does not run they are for its next start; a wr
   await container.start();
   expect([limit(container, 'memory'), limit(container, 'pids')]).toEqual([String(32 * MIB), 'max']);
 });
+
+test('NET-24: whatever comes in between, what is told, recorded and in force is the same', async () => {
+  if (!hasControllers()) return;
+  for (const yields of [0, 1, 2, 4, 8]) {
+    const container = await rig.create({ init: '/bin/sleep', args: ['1000'], limits: { pids: 9 } });
+    const updated = container.update({ limits: { pids: 6 } });
+    for (let turn = 0; turn < yields; turn++) await new Promise(resolve => setImmediate(resolve));
+    const [update] = await Promise.allSettled([updated, container.start()]);
+    const pids = update.status === 'fulfilled' ? 6 : 9;
+    if (update.status === 'rejected') expect(update.reason).toMatchObject({ code: 'INVALID_TRANSITION' });
+    expect([limit(container, 'pids'), recorded(container), container.spec.limits.pids]).toEqual([
+      String(pids),
+      { pids },
+      pids,
+    ]);
+    await container.kill();
+  }
+});
+
+test('a container that is removed meanwhile is not there, and another of its name is left alone', async () => {
+  const { supervisor } = rig;
+  const old = await rig.create({ name: 'same', init: '/bin/true', limits: { pids: 9 } });
+  const refused = { code: 'CONTAINER_NOT_FOUND' };
+  const meanwhile = expect(old.update({ limits: { pids: 6 } })).rejects.toMatchObject(refused);
+  await supervisor.remove('same');
+  await meanwhile;
+  const fresh = await rig.create({ name: 'same', init: '/bin/true', limits: { pids: 8 } });
+  await expect(old.update({ limits: { pids: 5 } })).rejects.toMatchObject(refused);
+  expect([recorded(fresh), fresh.spec.limits.pids]).toEqual([{ pids: 8 }, 8]);
+});
