@@ -29,6 +29,10 @@ const DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 const LAST_ID = 0xffff_fffe;
 /** MAX_ARG_STRLEN of execve(2), in bytes. */
 const LONGEST = 128 * 1024;
+/** PATH_MAX of the kernel, in bytes. */
+const LONGEST_PATH = 4096;
+/** Each is a call that is written down before it is known whether it is needed. */
+const MOST_DIRECTORIES = 512;
 /** The kernel gives arguments and variables together a quarter of the stack limit. */
 const MOST = 2 * 1024 * 1024;
 
@@ -36,10 +40,10 @@ function refuse(field: string, fault: string): never {
   throw new CaissonError('SPEC_INVALID', `${field}: ${fault}`, { field });
 }
 
-function checkText(field: string, value: unknown): string {
+function checkText(field: string, value: unknown, longest = LONGEST): string {
   if (typeof value !== 'string') refuse(field, 'must be a string');
   if (value.includes('\0')) refuse(field, 'must not contain a NUL byte');
-  if (Buffer.byteLength(value) >= LONGEST) refuse(field, `must be shorter than ${LONGEST} bytes`);
+  if (Buffer.byteLength(value) >= longest) refuse(field, `must be shorter than ${longest} bytes`);
   return value;
 }
 
@@ -85,7 +89,10 @@ function userOf(
 /** The places where execvp(3) would look for it. */
 function programsOf(program: string, path: string): [string, ...string[]] {
   if (program.includes('/')) return [program];
-  const [first = '/', ...others] = path.split(':').map(directory => `${directory === '' ? '.' : directory}/${program}`);
+  const directories = path.split(':');
+  if (directories.length > MOST_DIRECTORIES)
+    refuse('env.PATH', `must have no more than ${MOST_DIRECTORIES} directories`);
+  const [first = '/', ...others] = directories.map(directory => `${directory === '' ? '.' : directory}/${program}`);
   return [first, ...others];
 }
 
@@ -100,7 +107,7 @@ export function wishOf(
   found: FoundUser | undefined,
 ): ExecWish {
   if (!Array.isArray(argv) || argv.length === 0) refuse('argv', 'must be a list with at least the program');
-  const words = argv.map((word, index) => checkText(`argv.${index}`, word));
+  const words = argv.map((word, index) => checkText(`argv.${index}`, word, index === 0 ? LONGEST_PATH : LONGEST));
   const [program = ''] = words;
   if (program === '') refuse('argv.0', 'must not be empty');
   const stdio = stdioOf(options.tty);
@@ -119,7 +126,7 @@ export function wishOf(
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const bytes = [...words, ...variables].reduce((sum, word) => sum + Buffer.byteLength(word) + 9, 0);
   if (bytes > MOST) refuse('argv', `must take no more than ${MOST} bytes together with env`);
-  const cwd = checkText('cwd', options.cwd ?? '/');
+  const cwd = checkText('cwd', options.cwd ?? '/', LONGEST_PATH);
   if (!cwd.startsWith('/')) refuse('cwd', 'must be an absolute path');
   return { programs: programsOf(program, env.PATH ?? ''), argv: words, env: variables, cwd, uid, gid, groups, stdio };
 }

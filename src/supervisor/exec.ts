@@ -45,6 +45,8 @@ export class ExecProcess {
   constructor(joined: Joined, signal: AbortSignal | undefined) {
     this.joined = joined;
     this.pid = joined.pid;
+    // First: whatever fails here, it is reaped.
+    const ended = whenEnded(joined);
     const [stdin, stdout, stderr] = PIPES.map(register => joined.streams[register]);
     this.stdin = stdin === undefined ? null : writer(stdin);
     this.stdout = stdout === undefined ? null : new Socket({ fd: stdout, readable: true, writable: false });
@@ -52,7 +54,7 @@ export class ExecProcess {
     const master = joined.streams[MASTER];
     this.tty = master === undefined ? null : terminalStream(master);
     const abort = (): void => void this.kill(SIGKILL);
-    this.ended = whenEnded(joined).then(raw => {
+    this.ended = ended.then(raw => {
       signal?.removeEventListener('abort', abort);
       this.status = exitOf(raw);
       // Nobody reads it any more, but for what was left behind in the background.

@@ -7,6 +7,7 @@ import { TARGET } from '../plan/live-mount.js';
 import type { ContainerSpec } from '../spec/container.js';
 import { CaissonError } from '../spec/errors.js';
 import { AT, O } from '../syscalls/abi/constants.js';
+import { ENTRY } from '../syscalls/abi/launch.js';
 import type { Arena } from '../syscalls/arena.js';
 import { close, duplicate, openat, readLinkFd } from '../syscalls/fs.js';
 import { unshare } from '../syscalls/launcher/join.js';
@@ -24,6 +25,8 @@ import type { Host } from './host.js';
 const SIGKILL = 9;
 /** From the call to the exec: what comes between is quick, unless the payload makes it slow. */
 const JOIN_TIMEOUT_MS = 20_000;
+/** Bytes of a gid_t. */
+const GROUP_SIZE = 4;
 
 /** A process of ours in a container; its descriptor is its holder's to close, once it has been reaped. */
 export interface Joined {
@@ -48,8 +51,9 @@ export interface JoinOptions {
  * @throws CaissonError EXEC_FAILED, STEP_FAILED, CHILD_DIED, TIMEOUT, CANCELLED, INVALID_TRANSITION
  */
 export async function join(host: Host, wish: ExecWish, options: JoinOptions): Promise<Joined> {
-  const arena = host.arenas.takeFor([...wish.programs, ...wish.argv, ...wish.env]);
-  const { followed, streams } = await begin(host, wish, options, arena);
+  const words = [...wish.programs, ...wish.argv, ...wish.env, wish.cwd];
+  const more = wish.programs.length * ENTRY.size + wish.groups.length * GROUP_SIZE;
+  const { followed, streams } = await begin(host, wish, options, () => host.arenas.takeFor(words, more));
   try {
     const child = await new Following(host, followed, options.signal).done;
     if (child === undefined) throw new CaissonError('INTERNAL', 'the program was executed by nobody');
@@ -66,8 +70,8 @@ export async function readInside(
   paths: readonly string[],
   options: JoinOptions,
 ): Promise<(Buffer | null)[]> {
-  const arena = host.arenas.takeFor(paths, paths.length * READ_LIMIT);
-  const { followed } = await begin(host, { read: paths }, options, arena);
+  const memory = () => host.arenas.takeFor(paths, paths.length * READ_LIMIT);
+  const { followed } = await begin(host, { read: paths }, options, memory);
   const following = new Following(host, followed, options.signal);
   await following.done;
   return following.contents;
@@ -77,18 +81,18 @@ async function begin(
   host: Host,
   wish: JoinWish,
   { spec, target }: JoinOptions,
-  arena: Arena,
+  memory: () => Arena,
 ): Promise<{ followed: Followed; streams: Registers }> {
   const { pid, 'fd:pidfd': pidfd } = target;
-  if (pid === undefined || pidfd === undefined) {
-    host.arenas.give(arena);
+  if (pid === undefined || pidfd === undefined)
     throw new CaissonError('INVALID_TRANSITION', `${spec.name} does not run`, { field: 'state' });
-  }
+  const copy = duplicate(pidfd, 3);
+  const arena = memory();
   const result = await host.pool.join(
     {
       spec,
       wish,
-      registers: { pid, [TARGET]: duplicate(pidfd, 3) },
+      registers: { pid, [TARGET]: copy },
       launch: { address: arena.address, size: arena.size },
       faults: host.faults,
     },

@@ -23,11 +23,33 @@ export async function look(at: Looked, { probe, timeout }: ProbeRules): Promise<
   return { ok: fault === undefined, why: fault ?? '' };
 }
 
+/** Settles in time, also when what it has left behind holds its output open, or when it cannot even be killed. */
 async function probeExec(at: Looked, argv: readonly string[], timeout: number): Promise<Fault> {
   const signal = AbortSignal.timeout(timeout);
   const program = await at.exec(argv, signal);
-  const { exit } = await program.output(MOST_OUTPUT);
-  if (exit.kind === 'exit' && exit.status === 0) return undefined;
-  if (signal.aborted) return `${argv[0]}: not done within ${timeout} ms`;
-  return exit.kind === 'exit' ? `${argv[0]}: status ${exit.status}` : `${argv[0]}: ${exit.kind}`;
+  const outputs = [program.stdout, program.stderr];
+  let written = 0;
+  for (const output of outputs) {
+    output?.on('data', (data: Buffer) => {
+      written += data.length;
+      if (written > MOST_OUTPUT) program.kill('SIGKILL');
+    });
+  }
+  program.stdin?.end();
+  try {
+    const exit = await Promise.race([program.wait(), aborted(signal)]);
+    if (written > MOST_OUTPUT) return `${argv[0]}: more than ${MOST_OUTPUT} bytes of output`;
+    if (exit?.kind === 'exit' && exit.status === 0) return undefined;
+    if (exit === undefined || signal.aborted) return `${argv[0]}: not done within ${timeout} ms`;
+    return exit.kind === 'exit' ? `${argv[0]}: status ${exit.status}` : `${argv[0]}: ${exit.kind}`;
+  } finally {
+    for (const output of outputs) output?.destroy();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
 }

@@ -20,7 +20,13 @@ class TerminalStream extends Duplex {
 
   constructor(private readonly master: number) {
     super({ allowHalfOpen: false });
-    this.copy = duplicate(master, master);
+    try {
+      this.copy = duplicate(master, master);
+    } catch (error) {
+      // No descriptor is left: hung up, its program ends as when a line is cut.
+      close(master);
+      throw error;
+    }
     // What is typed when the program has gone is nobody's loss.
     this.on('error', () => undefined);
   }

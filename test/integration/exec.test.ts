@@ -285,7 +285,10 @@ test.each([
   ['argv', [], {}],
   ['argv.0', [''], {}],
   ['argv.1', ['true', 'a\0b'], {}],
+  ['argv.0', ['x'.repeat(4096)], {}],
   ['cwd', ['true'], { cwd: 'relative' }],
+  ['cwd', ['true'], { cwd: `/${'x/'.repeat(2048)}` }],
+  ['env.PATH', ['true'], { env: { PATH: ':'.repeat(512) } }],
   ['user', ['true'], { user: -1 }],
   ['user', ['true'], { user: 70_000 }],
   ['user.groups.1', ['true'], { user: { uid: 0, groups: [1, 70_000] } }],
@@ -295,6 +298,22 @@ test.each([
 ] as const)('bad input is refused by its name: %s', async (field, argv, options) => {
   const container = await rig.start(SLEEPER);
   expect(await refusal(container.exec(argv, options))).toMatchObject({ code: 'SPEC_INVALID', field });
+});
+
+test('as much as may be asked for: the longest path, most directories and groups, most words', async () => {
+  const container = await rig.start(SLEEPER);
+  const groups = Array.from({ length: 65_536 }, (_, index) => index % 60_000);
+  const PATH = `${`${'d'.repeat(100)}:`.repeat(511)}/bin`;
+  const cwd = `/${'./'.repeat(2047)}`;
+  const most = await sh(container, 'grep ^Groups: /proc/self/status | wc -w; pwd', {
+    user: { uid: 0, groups },
+    cwd,
+    env: { PATH },
+  });
+  expect(most.text).toBe('65537\n/\n');
+  const words = Array.from({ length: 150_000 }, () => 'word');
+  const { stdout } = await (await container.exec(['sh', '-c', 'echo $#', ...words])).output();
+  expect(stdout.toString()).toBe('149999\n');
 });
 
 test('what cannot be executed is told with its errno, and leaves nothing', async () => {

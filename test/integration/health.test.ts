@@ -67,6 +67,23 @@ test('a probe that is answered with an error, or leads out of the container, fin
   expect(await health({ exec: ['/bin/sleep', '100'], timeout: 50 }, '\n')).toMatch(/unhealthy: \/bin\/sleep: not done/);
 });
 
+test('LIF-36: a probe that leaves something behind, which holds its output, is over when it has ended; one that never stops writing, too', async () => {
+  for (const [script, why] of [
+    ['sleep 1000 & exit 3', 'unhealthy: /bin/sh: status 3'],
+    ['sleep 1000 & exit 0', 'healthy: '],
+    ['yes', 'unhealthy: /bin/sh: more than 65536 bytes of output'],
+    ['trap "" TERM; sleep 1000 & sleep 1000', 'unhealthy: /bin/sh: not done within 300 ms'],
+  ] as const) {
+    const check = { exec: ['/bin/sh', '-c', script], interval: 20, timeout: script === 'yes' ? 10_000 : 300 };
+    const container = await rig.create({ ...SHELL, health: { ...check, retries: 1, enforce: false } });
+    const seen = follow(container, 'health');
+    await container.start();
+    await until(() => seen.length > 0, `told of ${script}`);
+    await container.kill();
+    expect(`${seen[0]?.health}: ${seen[0]?.message}`).toBe(why);
+  }
+});
+
 test(
   'LIF-43: a health check that fails counts as a failure: the policy restarts it',
   async () => {
