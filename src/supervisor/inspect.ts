@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import type { ExitStatus } from '../machines/exit.js';
 import type { StateName } from '../machines/states.js';
 import { withoutValues } from '../plan/explain.js';
+import type { HostFacts } from '../plan/facts.js';
 import { type ContainerSpec, resolveSpec } from '../spec/container.js';
 import { CaissonError, type ErrorJSON } from '../spec/errors.js';
 import { isContainerName } from '../spec/names.js';
+import type { WorkerPool } from '../workers/pool.js';
 import { type LastStart, type LifeNotice, type LifeRecord, readLife } from './life.js';
 import { readRecord, type StoredContainer, storeId } from './store.js';
 
@@ -39,6 +41,53 @@ export interface Inspection {
  * @throws CaissonError CONTAINER_NOT_FOUND, STATE_INVALID
  */
 export async function inspect(name: string, stateDir: string, runDir?: string): Promise<Inspection> {
+  const looker = new Looker();
+  try {
+    return await look(looker, name, stateDir, runDir);
+  } finally {
+    await looker.close();
+  }
+}
+
+/** Looks at those of `names` that are containers. @throws CaissonError STATE_INVALID */
+export async function inspectAll(names: Iterable<string>, stateDir: string): Promise<Inspection[]> {
+  const looker = new Looker();
+  const found: Inspection[] = [];
+  try {
+    for (const name of names) {
+      try {
+        found.push(await look(looker, name, stateDir));
+      } catch (error) {
+        // Removed meanwhile, half made, or no container at all.
+        if (!CaissonError.is(error) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
+      }
+    }
+    return found;
+  } finally {
+    await looker.close();
+  }
+}
+
+/** What looks at containers have in common: one worker, begun when the first that runs is found, and what it found out. */
+class Looker {
+  private pool: WorkerPool | undefined;
+  private readonly found = new Map<string, Promise<HostFacts>>();
+
+  /** Of the host, for the containers of a state directory. */
+  async facts(dir: string): Promise<HostFacts> {
+    const { WorkerPool } = await import('../workers/pool.js');
+    this.pool ??= new WorkerPool({ threads: 1 });
+    const known = this.found.get(dir) ?? this.pool.facts(`caisson-${storeId(dir)}`);
+    this.found.set(dir, known);
+    return await known;
+  }
+
+  async close(): Promise<void> {
+    await this.pool?.close();
+  }
+}
+
+async function look(looker: Looker, name: string, stateDir: string, runDir?: string): Promise<Inspection> {
   const place = isContainerName(name) ? await find(name, stateDir) : undefined;
   if (place === undefined) {
     throw new CaissonError('CONTAINER_NOT_FOUND', `there is no container ${JSON.stringify(name)} in ${stateDir}`, {
@@ -50,7 +99,7 @@ export async function inspect(name: string, stateDir: string, runDir?: string): 
   const directory = join(dir, name);
   const spec = resolveSpec(stored.spec, () => stored.idmap ?? { first: 0, count: 0 });
   const volatile = join(runDir ?? `/run/caisson/${storeId(dir)}`, name);
-  const [{ life, notices }, alive] = await Promise.all([lifeOf(directory), findRunning(spec, dir, volatile)]);
+  const [{ life, notices }, alive] = await Promise.all([lifeOf(directory), findRunning(looker, spec, dir, volatile)]);
   return {
     name,
     state: alive?.state ?? endedAs(life),
@@ -97,6 +146,7 @@ function endedAs(life: LifeRecord | undefined): 'stopped' | 'failed' {
 }
 
 async function findRunning(
+  looker: Looker,
   spec: ContainerSpec,
   dir: string,
   runDir: string,
@@ -110,12 +160,6 @@ async function findRunning(
   const alive = await findAlive(record);
   if (alive === undefined) return undefined;
   close(alive.pidfd);
-  const [{ WorkerPool }, { isFrozen }] = await Promise.all([import('../workers/pool.js'), import('./remains.js')]);
-  const pool = new WorkerPool({ threads: 1 });
-  try {
-    const facts = await pool.facts(`caisson-${storeId(dir)}`);
-    return { pid: alive.pid, state: (await isFrozen(spec, facts)) ? 'frozen' : 'running' };
-  } finally {
-    await pool.close();
-  }
+  const [facts, { isFrozen }] = await Promise.all([looker.facts(dir), import('./remains.js')]);
+  return { pid: alive.pid, state: (await isFrozen(spec, facts)) ? 'frozen' : 'running' };
 }

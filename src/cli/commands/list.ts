@@ -104,15 +104,6 @@ async function listFiles(state: string): Promise<Listed[]> {
   });
   const names = entries.filter(entry => entry.isDirectory()).map(({ name }) => name.replace(/^run\./, ''));
   if (names.length === 0) return [];
-  const { inspect } = await import('../../supervisor/inspect.js');
-  const found: Listed[] = [];
-  for (const name of [...new Set(names)].sort()) {
-    try {
-      found.push(await inspect(name, state));
-    } catch (error) {
-      // Removed meanwhile, half made, or no container at all.
-      if (!CaissonError.is(error) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
-    }
-  }
-  return found;
+  const { inspectAll } = await import('../../supervisor/inspect.js');
+  return await inspectAll([...new Set(names)].sort(), state);
 }
