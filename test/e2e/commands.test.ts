@@ -1,11 +1,14 @@
 /** Commands that ask the daemon, or do without one. */
+import { type CreateInput, Supervisor } from 'caisson';
 import { expect, test } from 'vitest';
 import { slow } from '../lib/slow.ts';
-import { isAlive, useCli } from './cli.ts';
+import { type Finished, isAlive, useCli } from './cli.ts';
 import { clear, TestDaemon } from './daemon.ts';
 
 const cli = useCli();
 const SCRIPT = 'trap "exit 0" TERM; while :; do sleep 1; done';
+/** Halts and reboots when it is asked to, as an init does, and says how it began. */
+const INIT = 'trap "echo halting; exit 0" TERM; trap "reboot -f" INT; echo up; while :; do sleep 0.1; done';
 
 /** From a creation to the removal; `where` says whom to ask. */
 async function wholeLife(where: readonly string[]): Promise<void> {
@@ -62,6 +65,68 @@ test('the same by a daemon', { timeout: slow(90_000) }, async () => {
   const daemon = await new TestDaemon(cli, cli.state(), `${cli.path('s')}.sock`).start();
   try {
     await wholeLife(['--socket', daemon.socket]);
+  } finally {
+    await clear(daemon);
+  }
+});
+
+/** The ends that ask PID 1, and the new beginnings: each within its time, and by force when there is no answer. */
+async function ends(where: readonly string[], create: (spec: CreateInput) => Promise<unknown>): Promise<void> {
+  const ran = async (code: number, command: string, ...words: string[]): Promise<Finished> => {
+    const finished = await cli.start([command, ...where, ...words]).finished;
+    expect(finished.code, `${command} ${words.join(' ')}: ${finished.stderr}`).toBe(code);
+    return finished;
+  };
+  const look = async (
+    name: string,
+  ): Promise<{ pid: number; state: string; restartCount: number; exit: object | null }> =>
+    (JSON.parse((await ran(0, 'ls', '--json')).text) as []).find((one: { name: string }) => one.name === name) as never;
+  const signals = { halt: 'SIGTERM', reboot: 'SIGINT' };
+  const common = { template: 'busybox' as const, init: '/bin/sh', signals };
+  await create({ ...common, name: 'good', args: ['-c', INIT] });
+  await create({ ...common, name: 'deaf', args: ['-c', 'trap "" TERM INT; while :; do sleep 1; done'] });
+  await ran(0, 'start', 'good', 'deaf');
+  const first = await look('good');
+  await ran(0, 'reboot', '--timeout', '15', 'good');
+  const second = await look('good');
+  expect(second).toMatchObject({ state: 'running', restartCount: first.restartCount + 1 });
+  expect([isAlive(first.pid), isAlive(second.pid)]).toEqual([false, true]);
+  await ran(0, 'restart', '--timeout', '15', 'good');
+  const third = await look('good');
+  expect([third.state, isAlive(second.pid), isAlive(third.pid)]).toEqual(['running', false, true]);
+  const stopped = await ran(0, 'stop', '--timeout', '15', 'good');
+  expect(stopped.ms).toBeLessThan(slow(10_000));
+  expect(await look('good')).toMatchObject({ state: 'stopped', exit: { kind: 'exit', status: 0 } });
+  expect((await ran(0, 'wait', 'good')).text).toBe('0\n');
+  const deaf = await look('deaf');
+  expect((await ran(1, 'reboot', '--timeout', '0.5', 'deaf')).stderr).toContain('[TIMEOUT]');
+  expect(isAlive(deaf.pid)).toBe(true);
+  await ran(0, 'reboot', '--force', '--timeout', '0.5', 'deaf');
+  const again = await look('deaf');
+  expect([again.state, isAlive(deaf.pid)]).toEqual(['running', false]);
+  await ran(0, 'stop', '--timeout', '0.5', 'deaf');
+  expect(await look('deaf')).toMatchObject({ exit: { kind: 'killed' } });
+  expect((await ran(1, 'stop', 'deaf')).stderr).toContain('[INVALID_TRANSITION]');
+  expect((await ran(125, 'stop', '--timeout', 'soon', 'deaf')).stderr).toContain('must be a number of seconds');
+  await ran(0, 'rm', 'good', 'deaf');
+}
+
+test('stop, restart and reboot ask PID 1 first: without a daemon', { timeout: slow(90_000) }, async () => {
+  const state = cli.state();
+  await ends(['--state', state], async spec => {
+    const supervisor = await Supervisor.open({ stateDir: state, threads: 1 });
+    try {
+      await supervisor.create(spec);
+    } finally {
+      await supervisor.close();
+    }
+  });
+});
+
+test('the same by a daemon: stop, restart and reboot', { timeout: slow(90_000) }, async () => {
+  const daemon = await new TestDaemon(cli, cli.state(), `${cli.path('s')}.sock`).start();
+  try {
+    await ends(['--socket', daemon.socket], spec => daemon.client.create(spec));
   } finally {
     await clear(daemon);
   }
